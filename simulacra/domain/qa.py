@@ -1,0 +1,38 @@
+"""The parts of a quality assessment: where the data are, and the scores of columns and pairs."""
+
+from simulacra.domain.base import Identifier, Model
+
+__all__ = ["ColumnScore", "DataLocation", "PairScore", "ScoreBin"]
+
+
+class DataLocation(Model):
+    """Where a data set is; a FILE_UPLOAD connector needs no location."""
+
+    connector_id: Identifier
+    location: str = ""
+
+
+class ScoreBin(Model):
+    """A bin of a column's distribution, with the shares of training and synthetic samples in it."""
+
+    label: str
+    training_share: float
+    synthetic_share: float
+
+
+class ColumnScore(Model):
+    """The univariate accuracy of a column."""
+
+    column: str
+    accuracy: float
+    accuracy_max: float | None = None
+    bins: list[ScoreBin] | None = None
+
+
+class PairScore(Model):
+    """The bivariate accuracy of a pair of columns, or the coherence of one column if both are the same."""
+
+    first_column: str
+    second_column: str
+    accuracy: float
+    accuracy_max: float | None = None
