@@ -1,0 +1,170 @@
+"""Codes and other short texts with a format: the length, then a character per position."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from simulacra.engine.codecs._json import Document
+from simulacra.engine.codecs.base import Codec, FitOptions, ValueRange, validity
+from simulacra.engine.codecs.protection import Protection
+
+__all__ = ["CharacterCodec", "is_formatted"]
+
+_MAX_LENGTH = 50
+_END = 0
+
+
+@dataclass(frozen=True)
+class CharacterCodec(Codec):
+    """Sub-columns: the length (after null), then a character per position; code 0 is beyond the end.
+
+    Texts are cut after 50 characters. A length or a character at a position that fewer than k subjects have
+    becomes the nearest kept length, or a kept character of that position.
+
+    Attributes:
+        kind: The column's type, text.
+        nullable: Whether null has a code.
+        lengths: The kept lengths, ascending.
+        alphabets: The kept characters (code points) of each position, by falling frequency.
+    """
+
+    encoding: ClassVar[str] = "TABULAR_CHARACTER"
+    kind: pa.DataType
+    nullable: bool
+    lengths: tuple[int, ...]
+    alphabets: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def fit(cls, column: pa.Array, options: FitOptions) -> Self:
+        """Keeps the lengths and the characters that enough subjects have."""
+        valid = validity(column)
+        rule = options.protection.take(valid)
+        points = _points(column.drop_null())
+        if rule.hides_all(len(points)):
+            return cls(column.type, True, (), ())
+        lengths = (points != _END).sum(1)
+        kept = np.flatnonzero(rule.count(lengths, points.shape[1] + 1) >= rule.threshold)
+        if not len(kept):
+            kept = np.array([int(np.median(lengths))])
+        alphabets: list[tuple[int, ...]] = []
+        for place in range(int(kept.max(initial=0))):
+            there = points[:, place] != _END
+            alphabet = _alphabet(points[there, place], rule.take(there))
+            alphabets.append(alphabet or (alphabets[-1] if alphabets else (ord("?"),)))
+        return cls(column.type, column.null_count > 0, tuple(kept.tolist()), tuple(alphabets))
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """The lengths, then each position's characters and the end."""
+        if not self.lengths:
+            return (1,)
+        return (len(self.lengths) + int(self.nullable), *(len(alphabet) + 1 for alphabet in self.alphabets))
+
+    def encode(self, column: pa.Array) -> np.ndarray:
+        """Looks up lengths and characters: the nearest length, the likeliest character if not kept."""
+        codes = np.zeros((len(column), len(self.cardinalities)), np.int32)
+        if not self.lengths:
+            return codes
+        valid = validity(column)
+        points = _points(column.fill_null("") if column.null_count else column, max(self.lengths))
+        kept = np.array(self.lengths)
+        length = (points != _END).sum(1)
+        nearest = np.abs(length[:, None] - kept[None]).argmin(1)
+        codes[:, 0] = nearest + int(self.nullable)
+        for place, alphabet in enumerate(self.alphabets):
+            order = np.argsort(alphabet)
+            ascending = np.array(alphabet)[order]
+            at = np.searchsorted(ascending, points[:, place]).clip(max=len(alphabet) - 1)
+            found = np.where(ascending[at] == points[:, place], order[at], 0)
+            codes[:, place + 1] = np.where(kept[nearest] > place, found + 1, _END)
+        codes[~valid] = 0
+        return codes
+
+    def decode(self, codes: np.ndarray, rng: np.random.Generator) -> pa.Array:
+        """Puts the characters together."""
+        if not self.lengths:
+            return pa.nulls(len(codes), self.kind)
+        null = (codes[:, 0] == 0) if self.nullable else np.zeros(len(codes), bool)
+        length = np.array(self.lengths)[(codes[:, 0] - int(self.nullable)).clip(min=0)]
+        width = max(len(self.alphabets), 1)
+        points = np.zeros((len(codes), width), np.uint32)
+        for place, alphabet in enumerate(self.alphabets):
+            letters = np.array(alphabet, np.uint32)[(codes[:, place + 1] - 1).clip(min=0)]
+            points[:, place] = np.where(length > place, letters, _END)
+        texts = np.ascontiguousarray(points).view(f"<U{width}")[:, 0]
+        return pa.array(texts, pa.string(), mask=null).cast(self.kind)
+
+    @property
+    def ragged(self) -> bool:
+        """Texts are of different lengths."""
+        return True
+
+    def value_range(self) -> ValueRange:
+        """Returns no values: they are made up."""
+        return ValueRange(has_null=self.nullable)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns lengths and alphabets."""
+        return {"lengths": list(self.lengths), "alphabets": [list(alphabet) for alphabet in self.alphabets]}
+
+    @classmethod
+    def from_json(cls, document: Document, kind: pa.DataType, nullable: bool) -> Self:
+        """Reads a codec."""
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise document.fail("lengths", f"do not suit type {kind}")
+        lengths = document.array("lengths", np.int64, (None,))
+        alphabets = document.items("alphabets")
+        for alphabet in alphabets:
+            points = Document({"points": alphabet}, "alphabets").array("points", np.int64, (None,))
+            surrogate = (points >= 0xD800) & (points < 0xE000)
+            unique = len(np.unique(points)) == len(points)
+            if (
+                not len(points)
+                or not unique
+                or points.min() < 1
+                or points.max() > 0x10FFFF
+                or surrogate.any()
+            ):
+                raise document.fail("alphabets", "are not of characters")
+        sound = (lengths[1:] > lengths[:-1]).all() and (not len(lengths) or lengths[0] >= 0)
+        if not sound or len(alphabets) != lengths.max(initial=0) or len(alphabets) > _MAX_LENGTH:
+            raise document.fail("lengths", "do not fit the alphabets")
+        return cls(
+            kind, nullable or not len(lengths), tuple(lengths.tolist()), tuple(tuple(a) for a in alphabets)
+        )
+
+
+def is_formatted(column: pa.Array, rare: float) -> bool:
+    """Says whether text is codes: nearly all values rare, short, without blanks, of about the same length.
+
+    Args:
+        column: The values.
+        rare: Share of the values that would be rare as categories.
+    """
+    if rare < 0.9 or len(column) == column.null_count:
+        return False
+    lengths = pc.utf8_length(column.drop_null())
+    if pc.max(lengths).as_py() > 36 or len(lengths.unique()) > 3:
+        return False
+    return not pc.any(pc.match_substring_regex(column, r"\s")).as_py()
+
+
+def _points(column: pa.Array, width: int = _MAX_LENGTH) -> np.ndarray:
+    """Returns texts as code points, `(rows, longest)`, padded with 0; longer ones are cut."""
+    if not len(column):
+        return np.zeros((0, 1), np.uint32)
+    cut = pc.replace_substring(pc.utf8_slice_codeunits(column, 0, max(width, 1)), "\x00", " ")
+    texts = cut.to_numpy(zero_copy_only=False).astype(f"<U{max(width, 1)}")
+    points: np.ndarray = texts.view(np.uint32).reshape(len(column), -1)
+    longest = int((points != 0).sum(1).max(initial=0))
+    return points[:, : max(longest, width if width < _MAX_LENGTH else 1)]
+
+
+def _alphabet(points: np.ndarray, rule: Protection) -> tuple[int, ...]:
+    letters, codes = np.unique(points, return_inverse=True)
+    counts = rule.count(codes, len(letters))
+    order = np.argsort(-counts, kind="stable")
+    return tuple(letters[order[counts[order] >= rule.threshold]].tolist())

@@ -1,0 +1,232 @@
+"""Arrow numbers as int64 or float64 arrays and back, exactly: integers, decimals, floats on a grid."""
+
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from simulacra.engine.codecs._json import Document
+from simulacra.engine.codecs.base import validity
+from simulacra.errors import UnsupportedData
+
+__all__ = ["NumberForm", "Numbers"]
+
+_EXACT = 2**53
+_MAX_DIGITS = 8
+_EXACTLY = Context(prec=80)
+_SIGN = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column's values: `values` where `state` is 0, else 1 for null, 2 for NaN, 3 for -inf, 4 for +inf."""
+
+    values: np.ndarray
+    state: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """Returns which rows have a finite value."""
+        mask: np.ndarray = self.state == 0
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class NumberForm:
+    """How a column's numbers are held: as integers that count units of 10^-digits, or as floats.
+
+    Attributes:
+        kind: The Arrow type.
+        integer: Whether the values are held as int64.
+        digits: Decimal digits after the point that are held; negative when low digits of huge decimals are
+            dropped.
+    """
+
+    kind: pa.DataType
+    integer: bool
+    digits: int
+
+    @property
+    def exact(self) -> bool:
+        """Says whether nothing of the values is dropped."""
+        return not pa.types.is_decimal(self.kind) or self.digits == self.kind.scale
+
+    @property
+    def zero(self) -> int:
+        """Returns what is held for the number 0: uint64 is held shifted, so that it keeps its order."""
+        return -(2**63) if pa.types.is_uint64(self.kind) else 0
+
+    @classmethod
+    def fit(cls, column: pa.Array) -> Self:
+        """Finds the form that holds a column's values exactly."""
+        kind = column.type
+        if pa.types.is_decimal(kind):
+            return cls(kind, True, _decimal_digits(column))
+        if not (pa.types.is_floating(kind) or _is_text(kind)):
+            return cls(kind, True, 0)
+        floats = _floats(column)
+        floats = floats[np.isfinite(floats)]
+        single = pa.types.is_float32(kind)
+        for digits in range(_MAX_DIGITS + 1):
+            if _on_grid(floats[:1000], digits, single) and _on_grid(floats, digits, single):
+                return cls(kind, True, digits)
+        return cls(kind, False, 0)
+
+    def read(self, column: pa.Array) -> Numbers:
+        """Returns the values of a column of this form's type."""
+        state = np.where(validity(column), 0, 1).astype(np.int8)
+        kind = self.kind
+        if pa.types.is_floating(kind) or _is_text(kind):
+            floats = _floats(column)
+            state[np.isnan(floats) & (state == 0)] = 2
+            state[np.isneginf(floats)] = 3
+            state[np.isposinf(floats)] = 4
+            floats = np.where(state == 0, floats, 0.0)
+            if not self.integer:
+                return Numbers(floats, state)
+            with np.errstate(over="ignore"):  # unseen values may be beyond all that was learnt
+                scaled = np.clip(np.rint(floats * 10.0**self.digits), -(2.0**62), 2.0**62)
+            return Numbers(scaled.astype(np.int64), state)
+        if pa.types.is_decimal(kind):
+            return Numbers(_unscaled(column, kind.scale - self.digits), state)
+        if pa.types.is_uint64(kind):
+            return Numbers((column.fill_null(0).to_numpy(zero_copy_only=False) ^ _SIGN).view(np.int64), state)
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+            return Numbers(column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), state)
+        plain = column.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+        return Numbers(plain.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), state)
+
+    def write(self, numbers: Numbers) -> pa.Array:
+        """Returns a column of this form's type."""
+        kind, values, null = self.kind, numbers.values, numbers.state == 1
+        if pa.types.is_floating(kind) or _is_text(kind):
+            if self.integer:
+                values = values / 10.0**self.digits
+            for state, special in ((2, np.nan), (3, -np.inf), (4, np.inf)):
+                values = np.where(numbers.state == state, special, values)
+            return _from_floats(values, null, kind, self.digits if self.integer else None)
+        null = null | (numbers.state != 0)
+        if pa.types.is_decimal(kind):
+            return _decimals(values, null, kind, kind.scale - self.digits)
+        if pa.types.is_uint64(kind):
+            return pa.array(values.view(np.uint64) ^ _SIGN, kind, mask=null)
+        wide = pa.array(np.where(null, 0, values), pa.int64())
+        if pa.types.is_temporal(kind) and kind.bit_width == 32:
+            wide = wide.cast(pa.int32())
+        return _mask(wide.cast(kind), null)
+
+    def text(self, value: np.generic) -> str:
+        """Returns one value as people read it."""
+        column = self.write(Numbers(np.array([value]), np.zeros(1, np.int8)))
+        shown = column[0].as_py()
+        return str(shown.isoformat() if hasattr(shown, "isoformat") else shown)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form's document; the type is the codec's."""
+        return {"integer": self.integer, "digits": self.digits}
+
+    @classmethod
+    def from_json(cls, document: Document, kind: pa.DataType) -> Self:
+        """Reads a form; raises `CorruptBundle` for one that does not suit the type."""
+        integer, digits = document.flag("integer"), document.integer("digits", -60, 76)
+        fractional = pa.types.is_floating(kind) or _is_text(kind)
+        limits = (
+            (0, _MAX_DIGITS) if fractional else (-60, kind.scale) if pa.types.is_decimal(kind) else (0, 0)
+        )
+        numeric = (
+            fractional or pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_temporal(kind)
+        )
+        if not numeric or not (integer or fractional) or not limits[0] <= digits <= limits[1]:
+            raise document.fail("digits", f"does not suit type {kind}")
+        return cls(kind, integer, digits)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _floats(column: pa.Array) -> np.ndarray:
+    """Returns a float or text column as float64 with 0 for null."""
+    if _is_text(column.type):
+        column = pc.utf8_trim_whitespace(column)
+    try:
+        floats: np.ndarray = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid as error:
+        raise UnsupportedData(
+            f"a text column with a numeric encoding has a value that is no number: {error}"
+        ) from error
+    return floats
+
+
+def _on_grid(floats: np.ndarray, digits: int, single: bool) -> bool:
+    """Says whether every float is the one nearest to a whole number of 10^-digits."""
+    if not len(floats):
+        return True
+    if np.abs(floats).max() >= _EXACT / 10.0**digits:
+        return False
+    scaled = np.rint(floats * 10.0**digits)
+    back = scaled / 10.0**digits
+    if single:
+        back = back.astype(np.float32).astype(np.float64)
+    return bool((back == floats).all() and not (np.signbit(floats) & (floats == 0)).any())
+
+
+def _from_floats(values: np.ndarray, null: np.ndarray, kind: pa.DataType, digits: int | None) -> pa.Array:
+    if not _is_text(kind):
+        return pa.array(values.astype(np.float32) if pa.types.is_float32(kind) else values, kind, mask=null)
+    if digits == 0 and np.isfinite(values).all():
+        return pa.array(values.astype(np.int64), pa.int64(), mask=null).cast(kind)
+    return pa.array(values, pa.float64(), mask=null).cast(kind)
+
+
+def _mask(column: pa.Array, null: np.ndarray) -> pa.Array:
+    return pc.if_else(pa.array(null), pa.scalar(None, column.type), column) if null.any() else column
+
+
+def _decimal_digits(column: pa.Array) -> int:
+    """Returns how many digits after the point fit beside the integer part of every value into an int64."""
+    scale = column.type.scale
+    if column.type.precision <= 18 or column.null_count == len(column):
+        return int(scale)
+    bounds = pc.min_max(column)
+    largest = max(abs(_EXACTLY.scaleb(bounds[end].as_py(), scale)) for end in ("min", "max"))
+    return int(scale) - max(0, len(str(int(largest))) - 18)
+
+
+def _words(column: pa.Array) -> np.ndarray:
+    """Returns decimal128 values as their two little-endian 64-bit words, `(rows, 2)`."""
+    buffer = column.buffers()[1]
+    return np.frombuffer(buffer, np.int64)[column.offset * 2 : (column.offset + len(column)) * 2].reshape(
+        -1, 2
+    )
+
+
+def _unscaled(column: pa.Array, dropped: int) -> np.ndarray:
+    """Returns decimals as whole numbers of their last place, without the lowest `dropped` digits."""
+    if not len(column):
+        return np.empty(0, np.int64)
+    kind = column.type
+    if dropped == 0 and kind.bit_width == 128:
+        return np.where(validity(column), _words(column)[:, 0], 0)
+    # Only for values beyond 18 digits: exact, one by one.
+    whole = [0 if value is None else int(_EXACTLY.scaleb(value, kind.scale)) for value in column.to_pylist()]
+    limit = 2**62
+    return np.array([max(-limit, min(limit, value // 10**dropped)) for value in whole], np.int64)
+
+
+def _decimals(values: np.ndarray, null: np.ndarray, kind: pa.DataType, dropped: int) -> pa.Array:
+    if dropped == 0 and kind.bit_width == 128:
+        words = np.empty((len(values), 2), np.int64)
+        words[:, 0], words[:, 1] = values, values >> 63
+        column = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(words.tobytes())])
+        return _mask(column, null)
+    return pa.array(
+        [
+            None if gone else _EXACTLY.scaleb(Decimal(int(value) * 10**dropped), -kind.scale)
+            for value, gone in zip(values, null, strict=True)
+        ],
+        kind,
+    )

@@ -1,0 +1,264 @@
+"""The network: any-order autoregression, one small regressor per sub-column on the embeddings it may see.
+
+For each row every sub-column (*target*) is predicted from those that come before it in an order of the row's
+own (NADE over random orders: Uria et al., 2014, arXiv 1310.1757). All targets go through batched products.
+In a narrow table each target reads all embeddings. In a wide one, so that the cost stays linear, it reads
+those of its most associated *sources*, and one additive state of all that is known, moved on in a few levels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Conditional", "Network", "NetworkConfig"]
+
+_MASKED = -1e4
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """All that decides the network's shape; saved beside its weights.
+
+    Attributes:
+        cardinalities: Codes of each sub-column.
+        columns: Which column each sub-column belongs to, ascending.
+        embedding: Width of each sub-column's embedding.
+        hidden: Width of each target's layers.
+        dropout: Share of hidden units that are dropped in training.
+        sources: The sub-columns that each target reads directly, as many for each; empty: each reads all.
+        shared: Width of the additive state; 0: there is none.
+        levels: Steps in which the additive state advances along an order.
+    """
+
+    cardinalities: tuple[int, ...]
+    columns: tuple[int, ...]
+    embedding: int = 16
+    hidden: int = 64
+    dropout: float = 0.0
+    sources: tuple[tuple[int, ...], ...] = ()
+    shared: int = 0
+    levels: int = 16
+
+    def groups(self) -> list[list[int]]:
+        """Returns the targets of similar cardinality, whose heads are computed together."""
+        buckets: dict[int, list[int]] = {}
+        for target, size in enumerate(self.cardinalities):
+            buckets.setdefault(math.ceil(2 * math.log2(max(size, 2))), []).append(target)
+        return [buckets[key] for key in sorted(buckets)]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each parameter of the network."""
+        targets, width = len(self.cardinalities), self.hidden
+        read = len(self.sources[0]) if self.sources else targets
+        shapes: dict[str, tuple[int, ...]] = {
+            "embeddings": (sum(self.cardinalities), self.embedding),
+            "input": (targets, read * self.embedding, width),
+            "input_bias": (targets, 1, width),
+            "middle": (targets, width, width),
+            "middle_bias": (targets, 1, width),
+        }
+        if self.shared:
+            shapes["shared_in"] = (targets, self.embedding, self.shared)
+            shapes["shared_bias"] = (targets, 1, self.shared)
+            shapes["shared_out"] = (targets, self.shared, width)
+        for number, group in enumerate(self.groups()):
+            widest = max(self.cardinalities[target] for target in group)
+            shapes[f"heads.{number}"] = (len(group), width, widest)
+            shapes[f"head_biases.{number}"] = (len(group), 1, widest)
+        return shapes
+
+    def canonical_order(self) -> list[int]:
+        """Returns the columns by ascending number of codes: the order of unconditional sampling."""
+        sizes: dict[int, float] = {}
+        for column, size in zip(self.columns, self.cardinalities, strict=True):
+            sizes[column] = sizes.get(column, 0.0) + math.log(max(size, 1))
+        return sorted(sizes, key=lambda column: (sizes[column], column))
+
+    def ranks(self, order: Sequence[int]) -> list[int]:
+        """Returns each sub-column's place when columns come in an order, their parts in sequence."""
+        place = {column: position for position, column in enumerate(order)}
+        keys = [(place[column], target) for target, column in enumerate(self.columns)]
+        position = {key: rank for rank, key in enumerate(sorted(keys))}
+        return [position[key] for key in keys]
+
+
+class Network(nn.Module):
+    """Predicts every sub-column's distribution from the sub-columns known so far."""
+
+    offsets: Tensor
+    order: Tensor  # which target each row of the parameters, and of `nll`, is about
+    sources: Tensor
+
+    def __init__(self, config: NetworkConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.groups = config.groups()
+        shapes = config.shapes()
+        sizes = torch.tensor(config.cardinalities, dtype=torch.int64)
+        order = torch.tensor([target for group in self.groups for target in group], dtype=torch.int64)
+        self.register_buffer("offsets", torch.cumsum(sizes, 0) - sizes, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+        sources = torch.tensor(config.sources, dtype=torch.int64)[order] if config.sources else order[:0]
+        self.register_buffer("sources", sources, persistent=False)
+
+        def normal(name: str, scale: float) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shapes[name], generator=generator) * scale)
+
+        def zeros(name: str) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(shapes[name]))
+
+        self.embeddings = normal("embeddings", 0.5)
+        self.input = normal("input", math.sqrt(2 / max(shapes["input"][1], 1)))
+        self.input_bias = zeros("input_bias")
+        self.middle = normal("middle", math.sqrt(1 / config.hidden))
+        self.middle_bias = zeros("middle_bias")
+        if config.shared:
+            self.shared_in = normal("shared_in", math.sqrt(1 / (len(sizes) * config.embedding)))
+            self.shared_bias = zeros("shared_bias")
+            self.shared_out = normal("shared_out", math.sqrt(1 / config.shared))
+        numbers = range(len(self.groups))
+        self.heads = nn.ParameterList(zeros(f"heads.{number}") for number in numbers)
+        self.head_biases = nn.ParameterList(zeros(f"head_biases.{number}") for number in numbers)
+
+    @torch.no_grad()
+    def set_marginals(self, counts: Sequence[Tensor]) -> None:
+        """Sets the heads' biases to the log of the marginal distributions, smoothed by half a row per code.
+
+        Args:
+            counts: Rows per code for each target.
+        """
+        for group, bias in zip(self.groups, self.head_biases, strict=True):
+            bias.fill_(_MASKED)
+            for place, target in enumerate(group):
+                smoothed = counts[target].double() + 0.5
+                bias[place, 0, : len(smoothed)] = (smoothed / smoothed.sum()).log().float()
+
+    def nll(self, codes: Tensor, ranks: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns the negative log-likelihood of each target in nats, `(targets, batch)`.
+
+        The rows of the result follow `order`.
+
+        Args:
+            codes: `(batch, targets)` int64.
+            ranks: Place of each target in its row's order, `(batch, targets)`; a target sees those before it.
+            generator: Draws the dropout; without it nothing is dropped.
+        """
+        batch = len(codes)
+        embedded = functional.embedding(codes + self.offsets, self.embeddings)  # (batch, targets, embedding)
+        hidden = torch.baddbmm(self.input_bias, self._seen(embedded, ranks), self.input)
+        if self.config.shared:
+            hidden = torch.baddbmm(hidden, self._shared(embedded, ranks), self.shared_out)
+        hidden = hidden.relu_()
+        if generator is not None and self.config.dropout > 0:
+            keep = 1 - self.config.dropout
+            hidden = hidden * torch.empty_like(hidden).bernoulli_(keep, generator=generator).div_(keep)
+        hidden = hidden + torch.baddbmm(self.middle_bias, hidden, self.middle).relu_()
+        sizes = [len(group) for group in self.groups]
+        parts = torch.split(hidden, sizes), torch.split(codes.t()[self.order], sizes)
+        losses = []
+        for part, wanted, head, bias in zip(*parts, self.heads, self.head_biases, strict=True):
+            logits = torch.baddbmm(bias, part, head)  # (group, batch, codes)
+            flat = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+            losses.append(flat.view(len(part), batch))
+        return torch.cat(losses)
+
+    def _seen(self, embedded: Tensor, ranks: Tensor) -> Tensor:
+        """Returns the embeddings that each target reads, 0 where not yet known, `(targets, batch, read)`."""
+        batch, targets, width = embedded.shape
+        if not self.config.sources:
+            known = ranks[None] < ranks.t()[self.order, :, None]  # (targets, batch, targets)
+            return (embedded[None] * known.to(embedded.dtype)[..., None]).view(targets, batch, -1)
+        sources = self.sources.flatten()
+        read = self.sources.shape[1]
+        known = ranks[:, sources] < ranks[:, self.order].repeat_interleave(read, 1)  # (batch, targets * read)
+        seen = embedded.index_select(1, sources) * known.to(embedded.dtype)[..., None]
+        return seen.view(batch, targets, read * width).transpose(0, 1)
+
+    def _shared(self, embedded: Tensor, ranks: Tensor) -> Tensor:
+        """Returns the additive state at each target's level, `(targets, batch, shared)`."""
+        batch, targets, _ = embedded.shape
+        levels = self.config.levels
+        level = ranks * levels // targets  # (batch, targets)
+        added = torch.bmm(embedded.transpose(0, 1), self.shared_in).transpose(
+            0, 1
+        )  # (batch, targets, shared)
+        before = (
+            level[:, None] < torch.arange(levels, device=level.device)[:, None]
+        )  # (batch, levels, targets)
+        state = torch.bmm(before.to(added.dtype), added)  # (batch, levels, shared)
+        place = (
+            level[:, self.order].t() + torch.arange(batch, device=level.device) * levels
+        )  # (targets, batch)
+        return (functional.embedding(place, state.flatten(0, 1)) + self.shared_bias).relu_()
+
+    def conditional(self) -> "Conditional":
+        """Returns the form of the network that sampling uses."""
+        return Conditional(self)
+
+
+class Known:
+    """What is known of some rows that are sampled: embeddings `(rows, targets, width)`, and the state."""
+
+    def __init__(self, embedded: Tensor, shared: Tensor) -> None:
+        self.embedded = embedded
+        self.shared = shared
+        self.pending = torch.zeros_like(shared)
+
+
+class Conditional:
+    """The network, one target at a time: the distribution of a target given what is known so far."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._places = {
+            target: (number, place)
+            for number, group in enumerate(network.groups)
+            for place, target in enumerate(group)
+        }
+        self._rows = {target: row for row, target in enumerate(network.order.tolist())}
+
+    def empty(self, rows: int) -> Known:
+        """Returns the state of rows of which nothing is known."""
+        config = self._network.config
+        return Known(
+            torch.zeros(rows, len(config.cardinalities), config.embedding), torch.zeros(rows, config.shared)
+        )
+
+    def learn(self, known: Known, target: int, codes: Tensor, rows: Tensor | None = None) -> None:
+        """Adds the codes of a target, of all rows or of some."""
+        network = self._network
+        embedded = network.embeddings[codes + network.offsets[target]]
+        if rows is None:
+            known.embedded[:, target] = embedded
+        else:
+            known.embedded[rows, target] = embedded
+        if network.config.shared:
+            added = embedded @ network.shared_in[target]
+            if rows is None:
+                known.pending += added
+            else:
+                known.pending[rows] += added
+
+    def advance(self, known: Known) -> None:
+        """Moves the additive state to a new level: it now has all that is known."""
+        known.shared += known.pending
+        known.pending.zero_()
+
+    def logits(self, known: Known, target: int) -> Tensor:
+        """Returns the target's unnormalised log-probabilities, `(rows, codes)`."""
+        network, row = self._network, self._rows[target]
+        seen = known.embedded if not network.config.sources else known.embedded[:, network.sources[row]]
+        hidden = torch.addmm(network.input_bias[row], seen.flatten(1), network.input[row])
+        if network.config.shared:
+            shared = (known.shared + network.shared_bias[row]).relu_()
+            hidden = torch.addmm(hidden, shared, network.shared_out[row])
+        hidden = hidden.relu_()
+        hidden = hidden + torch.addmm(network.middle_bias[row], hidden, network.middle[row]).relu_()
+        number, place = self._places[target]
+        size = network.config.cardinalities[target]
+        bias = network.head_biases[number][place, :, :size]
+        return torch.addmm(bias, hidden, network.heads[number][place, :, :size])

@@ -1,0 +1,224 @@
+"""Sampling by inverse CDF, target after target, in blocks that depend on the seed and their number alone."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from simulacra.engine.bundle import Bundle
+from simulacra.engine.controls import (
+    BLOCK_ROWS,
+    UNKNOWN,
+    Fairness,
+    Plan,
+    Rebalancing,
+    SampleRequest,
+    make_plan,
+)
+from simulacra.engine.fairness import Parity, group_of
+from simulacra.engine.network import Conditional, Known
+
+__all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
+
+_SMALL_BLOCK = 32
+_PILOT_BLOCKS = 4
+_MAX_GROUPS = 128
+
+
+def block_count(rows: int) -> int:
+    """Returns how many blocks a request of so many rows has."""
+    return -(-rows // BLOCK_ROWS)
+
+
+class Sampler:
+    """A loaded model, ready to sample; keep it between requests, since making it takes time."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.conditional: Conditional = bundle.network().requires_grad_(False).conditional()
+        parts = bundle.codec.sub_columns
+        starts = {part.column: target for target, part in reversed(list(enumerate(parts)))}
+        self._first_part = [starts[part.column] for part in parts]
+
+    def sample(self, request: SampleRequest, *, threads: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Yields one record batch per block, in the schema of the codec.
+
+        Raises:
+            InvalidArgument: A control or a seed value is not possible; the error names it.
+        """
+        plan = make_plan(self.bundle, request)
+        rows = request.total
+        last = block_count(rows) if request.last_block is None else min(request.last_block, block_count(rows))
+        before = torch.get_num_threads()
+        parity: Parity | None = None
+        for block in range(request.first_block, last):
+            if threads is not None:
+                torch.set_num_threads(threads)
+            try:
+                if plan.fair is not None and parity is None:
+                    parity = self._parity(request, plan)
+                table = self._block(request, plan, block, parity)
+            finally:
+                torch.set_num_threads(before)
+            yield from table.combine_chunks().to_batches()
+
+    def _block(self, request: SampleRequest, plan: Plan, block: int, parity: Parity | None) -> pa.Table:
+        """Computes a block, padded to its full size, and returns its rows."""
+        rows = request.total
+        size = (
+            BLOCK_ROWS if rows > BLOCK_ROWS // 2 else max(_SMALL_BLOCK, 1 << (max(rows, 1) - 1).bit_length())
+        )
+        start, wanted = block * BLOCK_ROWS, min(size, rows - block * BLOCK_ROWS)
+        rng = _random(request, block)
+        given = None
+        if plan.known is not None:
+            given = np.full((size, plan.known.shape[1]), UNKNOWN, np.int64)
+            given[:wanted] = plan.known[start : start + wanted]
+        codes = self.codes(size, rng, plan, given, request, parity)
+        table = self.bundle.codec.decode(codes, rng).slice(0, wanted)
+        return table if request.seeds is None else _put_seeds(table, request.seeds.slice(start, wanted))
+
+    def _parity(self, request: SampleRequest, plan: Plan) -> Parity:
+        """Finds what makes the target fair, on a pilot sample of every group."""
+        assert plan.fair is not None
+        target, sensitive = plan.fair
+        pilot = replace(request, seeds=None, seed=request.seed ^ 0x5EED)
+        free = replace(plan, known=None, fair=None)
+        codes = [
+            self.codes(BLOCK_ROWS, _random(pilot, b), free, None, pilot, None) for b in range(_PILOT_BLOCKS)
+        ]
+        groups, counts = np.unique(np.concatenate(codes)[:, list(sensitive)], axis=0, return_counts=True)
+        groups = groups[np.argsort(-counts, kind="stable")[:_MAX_GROUPS]]
+        known = np.full((BLOCK_ROWS, codes[0].shape[1]), UNKNOWN, np.int64)
+        parity = Parity(sensitive, groups, self.bundle.config.cardinalities[target])
+        for number, group in enumerate(groups):
+            known[:, list(sensitive)] = group
+            rows = self.codes(BLOCK_ROWS, _random(pilot, 1_000_000 + number), free, known, pilot, None)
+            parity.add(
+                number, self._logits_of(rows, target, plan), group_of(np.concatenate(codes), sensitive, group)
+            )
+        parity.solve()
+        return parity
+
+    @torch.no_grad()
+    def _logits_of(self, codes: np.ndarray, target: int, plan: Plan) -> Tensor:
+        """Returns the logits of a target for rows of which all else is known."""
+        known = self.conditional.empty(len(codes))
+        for other in range(codes.shape[1]):
+            if other != target:
+                self.conditional.learn(known, other, torch.from_numpy(codes[:, other]))
+        self.conditional.advance(known)
+        logits = self.conditional.logits(known, target)
+        logits[:, plan.forbidden[target]] = -torch.inf
+        return logits
+
+    @torch.no_grad()
+    def codes(
+        self,
+        rows: int,
+        rng: np.random.Generator,
+        plan: Plan,
+        given: np.ndarray | None,
+        request: SampleRequest,
+        parity: Parity | None,
+    ) -> np.ndarray:
+        """Samples the codes of some rows, `(rows, targets)`, keeping the given ones."""
+        config = self.bundle.config
+        known = self.conditional.empty(rows)
+        result = torch.full((rows, len(config.cardinalities)), UNKNOWN, dtype=torch.int64)
+        if given is not None:
+            result.copy_(torch.from_numpy(given))
+            self.learn_given(known, result)
+        ranks, level = config.ranks(plan.order), -1
+        for target in sorted(range(len(ranks)), key=ranks.__getitem__):
+            if ranks[target] * config.levels // len(ranks) > level:
+                level = ranks[target] * config.levels // len(ranks)
+                self.conditional.advance(known)
+            uniform = torch.from_numpy(rng.random(rows)).float()
+            have = result[:, target] >= 0
+            if have.all():
+                continue
+            logits = self._logits(known, target, plan)
+            if parity is not None and plan.fair is not None and target == plan.fair[0]:
+                logits, uniform = parity.adjust(logits, uniform, result)
+            drawn = _draw(logits, uniform, request.temperature, request.top_p)
+            if self._absent_with_null(target):
+                drawn = torch.where(result[:, self._first_part[target]] == 0, 0, drawn)
+            missing = (~have).nonzero()[:, 0] if have.any() else None
+            result[:, target] = torch.where(have, result[:, target], drawn)
+            self.conditional.learn(known, target, drawn if missing is None else drawn[missing], missing)
+        return result.numpy()
+
+    def learn_given(self, known: Known, codes: Tensor) -> None:
+        """Adds the codes of some rows, `UNKNOWN` where there is none, to what is known of them."""
+        for target in range(codes.shape[1]):
+            have = (codes[:, target] >= 0).nonzero()[:, 0]
+            if len(have):
+                self.conditional.learn(known, target, codes[have, target], have)
+
+    def _absent_with_null(self, target: int) -> bool:
+        """Says whether code 0 of a target stands for the absence of a value."""
+        part = self.bundle.codec.sub_columns[target]
+        return self.bundle.codec.codecs[part.column].nullable and part.part > 0
+
+    def _logits(self, known: Known, target: int, plan: Plan) -> Tensor:
+        """Returns a target's logits with what must not be sampled at minus infinity."""
+        logits = self.conditional.logits(known, target)
+        part = self.bundle.codec.sub_columns[target]
+        ragged = self.bundle.codec.codecs[part.column].ragged
+        if plan.rebalanced is not None and plan.rebalanced[0] == target:
+            logits = _shares(logits, plan.rebalanced[1])
+        logits[:, plan.forbidden[target]] = -torch.inf
+        if self._absent_with_null(target) and not ragged and part.cardinality > 1:
+            logits[:, 0] = -torch.inf
+        return logits
+
+
+def _shares(logits: Tensor, wished: Mapping[int, float]) -> Tensor:
+    """Returns log-probabilities with given ones for some codes, the others keeping their proportions."""
+    weights = torch.softmax(logits, 1)
+    codes = torch.tensor(list(wished), dtype=torch.int64)
+    weights[:, codes] = 0
+    weights *= (1 - sum(wished.values())) / weights.sum(1, keepdim=True).clamp(min=1e-12)
+    weights[:, codes] = torch.tensor(list(wished.values()), dtype=weights.dtype)
+    return weights.log()
+
+
+def _draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Draws a code per row by inverting the cumulative distribution."""
+    if temperature == 0:
+        return logits.argmax(1)
+    if temperature != 1:
+        logits = logits / temperature
+    weights = torch.softmax(logits, 1)
+    if top_p < 1:
+        ordered, index = weights.sort(1, descending=True)
+        beyond = ordered.cumsum(1) - ordered >= top_p
+        weights = weights.scatter(1, index, ordered.masked_fill(beyond, 0.0))
+    cumulative = weights.cumsum(1)
+    total = cumulative[:, -1]
+    thresholds = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros(())))
+    return torch.searchsorted(cumulative, thresholds[:, None], right=True)[:, 0].clamp_(
+        max=logits.shape[1] - 1
+    )
+
+
+def _random(request: SampleRequest, block: int) -> np.random.Generator:
+    """Returns the random numbers of a block: Philox, keyed by seed, table and block."""
+    entropy = [request.seed & (2**63 - 1), zlib.crc32(request.table.encode()), block]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+
+
+def _put_seeds(table: pa.Table, seeds: pa.Table) -> pa.Table:
+    """Puts the seeds' values back as they were given."""
+    for name in seeds.column_names:
+        position = table.schema.get_field_index(name)
+        field = table.schema.field(position)
+        given = seeds[name].cast(field.type).combine_chunks()
+        table = table.set_column(position, field, pc.coalesce(given, table[name].combine_chunks()))
+    return table

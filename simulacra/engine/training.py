@@ -1,0 +1,442 @@
+"""Training: a generator that yields progress, ends annealed inside its budget, and can be resumed exactly."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.engine.association import strongest_sources
+from simulacra.engine.bundle import Bundle
+from simulacra.engine.checkpoint import CheckpointStore, TrainingState, pack, unpack
+from simulacra.engine.network import Network, NetworkConfig
+from simulacra.engine.split import split_holdout
+from simulacra.engine.table import TableCodec
+from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient
+
+__all__ = ["TrainProgress", "TrainingConfig", "TrainingTask", "train"]
+
+_DECAY_FROM = 0.6
+_WARM_UP = 30
+_NARROW = 32
+_SOURCES = 16
+_SHARED = 64
+_EMA = 0.99
+_PATIENCE = 3
+_MAX_VALIDATION_ROWS = 4096
+_TOLERANCE = (
+    0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How long and how to train. None means: chosen from the data.
+
+    Attributes:
+        max_training_time_seconds: The training ends, annealed, within this time.
+        max_epochs: Passes over the training rows at most.
+        batch_size: Rows per optimiser step.
+        learning_rate: Of AdamW, after warm-up.
+        embedding: Width of the embeddings.
+        hidden: Width of each target's layers.
+        dropout: Share of hidden units dropped.
+        sources: Sub-columns that each target of a wide table reads directly.
+        shared: Width of a wide table's additive state.
+        weight_decay: Of AdamW, on all but the biases: what keeps the network from learning rows by heart.
+        flexible: Learn any order, so that seeds, imputation and rebalancing work; else the canonical order
+            alone.
+        seed: Of everything random. Same seed, data, threads and versions: same weights, unless time runs out.
+        threads: Of torch, while training.
+        device: Of torch.
+        validation_fraction: Share of the subjects kept for choosing when to stop.
+        checkpoint_seconds: Time between checkpoints.
+    """
+
+    max_training_time_seconds: float = 600.0
+    max_epochs: float = 100.0
+    batch_size: int | None = None
+    learning_rate: float = 3e-3
+    embedding: int | None = None
+    hidden: int | None = None
+    dropout: float | None = None
+    sources: int | None = None
+    shared: int | None = None
+    weight_decay: float | None = None
+    flexible: bool = True
+    seed: int = 0
+    threads: int = 2
+    device: str = "cpu"
+    validation_fraction: float | None = None
+    checkpoint_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What to train on.
+
+    Attributes:
+        codec: The table's codecs.
+        codes: The encoded training rows, `codec.encode(table)`.
+        config: Budget and choices.
+        subjects: The subject of each row; validation takes whole subjects. Each row its own by default.
+        checkpoint: Where to keep the state, and to resume from if there is one of the same task.
+        start: A bundle whose weights to go on from; its codecs must be the task's.
+        clock: Seconds, ascending.
+    """
+
+    codec: TableCodec
+    codes: np.ndarray
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+    subjects: np.ndarray | None = None
+    checkpoint: CheckpointStore | None = None
+    start: Bundle | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """Where a training is.
+
+    Attributes:
+        epoch: Passes over the training rows so far.
+        step: Optimiser steps so far.
+        total_steps: Steps planned; changes when validation stops improving or time gets short.
+        samples: Rows seen so far.
+        train_loss: Running mean of the training loss in nats per row.
+        val_loss: Latest validation loss, of the averaged weights; None before the first.
+        learning_rate: Latest.
+        elapsed: Seconds of training, over all attempts.
+        best: Whether this validation loss is the lowest so far.
+        bundle: The trained model, in the last item only.
+    """
+
+    epoch: float
+    step: int
+    total_steps: int
+    samples: int
+    train_loss: float
+    val_loss: float | None
+    learning_rate: float
+    elapsed: float
+    best: bool = False
+    bundle: Bundle | None = None
+
+
+def train(task: TrainingTask) -> Iterator[TrainProgress]:
+    """Trains a network; the last item holds the bundle.
+
+    Raises:
+        TrainingDataInsufficient: There are no rows.
+        InvalidArgument: A limit of the config is not positive, or the start bundle does not fit.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, task.config.threads))
+    try:
+        yield from _Training(task).run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Training:
+    """One training: the network, its optimiser and average, the plan, and the rows."""
+
+    def __init__(self, task: TrainingTask) -> None:
+        _check(task)
+        self.task = task
+        config = task.config
+        rows = len(task.codes)
+        fraction = config.validation_fraction
+        if fraction is None:
+            fraction = float(np.clip(200 / max(rows, 1), 0.05, 0.1))
+        training, validation = split_holdout(rows, fraction, config.seed, task.subjects)
+        validation = validation[:_MAX_VALIDATION_ROWS]
+        codes = torch.from_numpy(np.ascontiguousarray(task.codes, dtype=np.int32))
+        self.rows = codes[torch.from_numpy(training)].to(config.device)
+        self.held = codes[torch.from_numpy(validation)].long().to(config.device)
+        self.batch = config.batch_size or _auto_batch(len(self.rows))
+        self.batch = min(self.batch, len(self.rows))
+        self.steps_per_epoch = max(1, len(self.rows) // self.batch)
+        shape = task.start.config if task.start is not None else _shape(task, task.codes[training])
+        self.network = Network(shape, self._generator("weights", 0)).to(config.device)
+        self._initialise()
+        self.parameters = list(self.network.parameters())
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.best = [parameter.detach().clone() for parameter in self.parameters]
+        decay = config.weight_decay if config.weight_decay is not None else _auto_decay(len(self.rows))
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [parameter], "weight_decay": 0.0 if "bias" in name else decay}
+                for name, parameter in self.network.named_parameters()
+            ],
+            lr=config.learning_rate,
+            fused=True,
+        )
+        self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
+        self.state = TrainingState(_fingerprint(task))
+        self._plan(
+            min(config.max_epochs * self.steps_per_epoch, _auto_steps(len(self.rows), self.steps_per_epoch))
+        )
+
+    def _initialise(self) -> None:
+        if self.task.start is not None:
+            self.network.load_state_dict(dict(self.task.start.weights))
+            return
+        rows, sizes = self.rows, self.network.config.cardinalities
+        self.network.set_marginals(
+            [torch.bincount(rows[:, i], minlength=size) for i, size in enumerate(sizes)]
+        )
+
+    def _plan(self, total_steps: float) -> None:
+        self.state.total_steps = max(1, math.ceil(total_steps))
+        self.state.decay_from = int(_DECAY_FROM * self.state.total_steps)
+
+    def _generator(self, purpose: str, number: int) -> torch.Generator:
+        """Returns random numbers that depend on seed, purpose and step alone, so resuming is exact."""
+        key = [self.task.config.seed & (2**63 - 1), *purpose.encode(), number]
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        return torch.Generator().manual_seed(seed)
+
+    def run(self) -> Iterator[TrainProgress]:
+        """Trains to the end of the plan."""
+        config, state, clock = self.task.config, self.state, self.task.clock
+        self._resume()
+        state = self.state
+        before, started = state.elapsed, clock()
+        saved, shown = state.elapsed, state.elapsed
+        every = max(1, self.steps_per_epoch, state.total_steps // 40)
+        permutation, order_of = torch.empty(0), -1
+        rate = 0.0
+        while True:
+            state.elapsed = before + clock() - started
+            done = max(
+                state.step / state.total_steps, state.elapsed / (0.95 * config.max_training_time_seconds)
+            )
+            if done >= 1 and state.step > 0:
+                break
+            epoch, place = divmod(state.step, self.steps_per_epoch)
+            if epoch != order_of:
+                permutation = torch.randperm(len(self.rows), generator=self._generator("epoch", epoch))
+                order_of = epoch
+            rate = self._rate(done)
+            self._step(permutation[place * self.batch : (place + 1) * self.batch], rate)
+            if state.step % every == 0:
+                loss, best = self._validate()
+                yield self._progress(rate, loss, best)
+                shown = state.elapsed
+                if self._hopeless():
+                    break
+            elif state.elapsed - shown > 0.5:
+                yield self._progress(rate, self._last_loss(), best=False)
+                shown = state.elapsed
+            if self.task.checkpoint is not None and state.elapsed - saved > config.checkpoint_seconds:
+                self.task.checkpoint.save(self._snapshot())
+                saved = state.elapsed
+        loss, best = self._validate()
+        yield replace(self._progress(rate, loss, best), bundle=self._bundle())
+
+    def _step(self, chosen: Tensor, rate: float) -> None:
+        """One optimiser step on some rows."""
+        state, network = self.state, self.network
+        generator = self._generator("step", state.step)
+        codes = self.rows[chosen].long()
+        loss = network.nll(codes, self._ranks(len(codes), generator), generator).sum(0).mean()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1 - _EMA)
+        state.step += 1
+        weight = max(0.02, 1 / state.step)
+        state.train_loss += weight * (loss.item() - state.train_loss)
+
+    def _ranks(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Returns orders: the canonical one for half of the rows, one of its own for each of the others."""
+        ranks = self.canonical.expand(rows, -1)
+        if not self.task.config.flexible:
+            return ranks
+        columns = torch.tensor(self.network.config.columns)
+        drawn = torch.rand(rows - rows // 2, int(columns[-1]) + 1, generator=generator)[:, columns]
+        places = drawn.argsort(dim=1, stable=True).argsort(dim=1)  # the parts of a column keep their sequence
+        return torch.cat([ranks[: rows // 2], places.to(ranks.device)])
+
+    def _rate(self, done: float) -> float:
+        """Returns the learning rate: warm-up, constant, then linear to zero at the end of the plan."""
+        start = self.state.decay_from / self.state.total_steps
+        fall = min(1.0, (1.0 - done) / max(1e-9, 1.0 - start))
+        return self.task.config.learning_rate * min(1.0, (self.state.step + 1) / _WARM_UP) * fall
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float | None, bool]:
+        """Returns the averaged weights' validation loss, and whether it is the lowest yet."""
+        state = self.state
+        if not len(self.held):
+            self._keep()
+            return None, True
+        current = [parameter.detach().clone() for parameter in self.parameters]
+        self._load(self.average)
+        losses = [
+            self.network.nll(part, self.canonical.expand(len(part), -1)).sum(0)
+            for part in torch.split(self.held, 512)
+        ]
+        self._load(current)
+        loss = torch.cat(losses).mean().item()
+        best = loss < state.best_loss
+        if best:
+            state.best_loss, state.best_step = loss, state.step
+            self._keep()
+        state.history.append((state.step, state.train_loss, loss))
+        constant = state.step < state.decay_from
+        if loss < state.reference_loss * (1 - 5e-4):
+            state.reference_loss, state.stale = loss, 0
+        elif constant:
+            state.stale += 1
+            if state.stale >= _PATIENCE:
+                self._plan(min(state.total_steps, state.step / _DECAY_FROM))
+        return loss, best
+
+    def _hopeless(self) -> bool:
+        """Says whether the network only learns rows by heart: validation is far above its best."""
+        state = self.state
+        late = state.step - state.best_step > 0.25 * state.total_steps
+        return bool(late and state.history and state.history[-1][2] > state.best_loss * 1.01)
+
+    def _last_loss(self) -> float | None:
+        return self.state.history[-1][2] if self.state.history else None
+
+    @torch.no_grad()
+    def _load(self, tensors: list[Tensor]) -> None:
+        torch._foreach_copy_([parameter.data for parameter in self.parameters], tensors)
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        torch._foreach_copy_(self.best, self.average)
+
+    def _progress(self, rate: float, loss: float | None, best: bool) -> TrainProgress:
+        state = self.state
+        samples = state.step * self.batch
+        return TrainProgress(
+            epoch=state.step / self.steps_per_epoch,
+            step=state.step,
+            total_steps=state.total_steps,
+            samples=samples,
+            train_loss=state.train_loss,
+            val_loss=loss,
+            learning_rate=rate,
+            elapsed=state.elapsed,
+            best=best,
+        )
+
+    def _snapshot(self) -> dict[str, bytes]:
+        tensors: dict[str, Tensor] = {}
+        for number, parameter in enumerate(self.parameters):
+            moments = self.optimizer.state[parameter]
+            tensors[f"parameter.{number}"] = parameter
+            tensors[f"average.{number}"] = self.average[number]
+            tensors[f"best.{number}"] = self.best[number]
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                tensors[f"{name}.{number}"] = moments[name]
+        return pack(self.state, tensors)
+
+    @torch.no_grad()
+    def _resume(self) -> None:
+        """Takes the state of the last checkpoint, if there is one of this task."""
+        files = self.task.checkpoint.load() if self.task.checkpoint is not None else None
+        if files is None:
+            return
+        state, tensors = unpack(files)
+        if state.fingerprint != self.state.fingerprint:
+            return
+        try:
+            for number, parameter in enumerate(self.parameters):
+                parameter.copy_(tensors[f"parameter.{number}"])
+                self.average[number].copy_(tensors[f"average.{number}"])
+                self.best[number].copy_(tensors[f"best.{number}"])
+                self.optimizer.state[parameter] = {
+                    name: tensors[f"{name}.{number}"].to(parameter.device if name != "step" else "cpu")
+                    for name in ("step", "exp_avg", "exp_avg_sq")
+                }
+        except (KeyError, RuntimeError) as error:
+            raise CorruptBundle(f"the checkpoint does not fit the network: {error}") from error
+        self.state = state
+
+    def _bundle(self) -> Bundle:
+        state, config = self.state, self.task.config
+        overfitted = bool(state.history) and state.history[-1][2] > state.best_loss * (1 + _TOLERANCE)
+        self._load(self.best if overfitted else self.average)
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+        facts: dict[str, Any] = {
+            "rows": len(self.task.codes),
+            "epochs": state.step / self.steps_per_epoch,
+            "steps": state.step,
+            "batch_size": self.batch,
+            "training_seconds": round(state.elapsed, 3),
+            "validation_loss": state.best_loss if state.history else None,
+            "flexible": config.flexible,
+            "seed": config.seed,
+            "torch": torch.__version__,
+        }
+        return Bundle(self.task.codec, self.network.config, weights, facts)
+
+
+def _check(task: TrainingTask) -> None:
+    config = task.config
+    if not len(task.codes):
+        raise TrainingDataInsufficient("the table has no rows to learn from")
+    for name in ("max_training_time_seconds", "max_epochs", "batch_size"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise InvalidArgument.of(name, f"{value} is not positive")
+    if task.start is not None and task.start.codec.to_json() != task.codec.to_json():
+        raise InvalidArgument.of("start", "the bundle to go on from has other codecs")
+
+
+def _fingerprint(task: TrainingTask) -> str:
+    """Returns a hash of what decides the weights, so that a checkpoint is resumed by its own task only."""
+    digest = hashlib.sha256(np.ascontiguousarray(task.codes, dtype=np.int32).tobytes())
+    decisive = {k: v for k, v in asdict(task.config).items() if k != "checkpoint_seconds"}
+    digest.update(repr(sorted(decisive.items())).encode())
+    digest.update(repr([(s.column, s.cardinality) for s in task.codec.sub_columns]).encode())
+    if task.start is not None:
+        for name, tensor in sorted(task.start.weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _auto_batch(rows: int) -> int:
+    """Returns a power of two that gives about 40 steps per epoch, between 32 and 512."""
+    return int(2 ** np.clip(round(math.log2(max(rows, 1) / 40)), 5, 9))
+
+
+def _auto_decay(rows: int) -> float:
+    """Returns the weight decay: 0.6 for 20,000 rows, more for fewer."""
+    return float(np.clip(0.6 * (20_000 / max(rows, 1)) ** 0.3, 0.1, 2.0))
+
+
+def _auto_steps(rows: int, steps_per_epoch: int) -> int:
+    """Returns the steps to plan: 15 epochs of 20,000 rows, more of fewer and fewer of more."""
+    return int(steps_per_epoch * np.clip(15 * (20_000 / max(rows, 1)) ** 0.3, 6, 40))
+
+
+def _shape(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
+    """Chooses the network: in narrow tables targets read all others, in wide ones the strongest."""
+    parts, config = task.codec.sub_columns, task.config
+    columns = np.array([part.column for part in parts])
+    small = len(codes) < 3000
+    wide = len(parts) > (_NARROW if config.sources is None else config.sources)
+    sources = config.sources or _SOURCES
+    return NetworkConfig(
+        cardinalities=tuple(part.cardinality for part in parts),
+        columns=tuple(columns.tolist()),
+        embedding=config.embedding or 16,
+        hidden=config.hidden or (32 if small else 64),
+        dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
+        sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
+        shared=(config.shared if config.shared is not None else _SHARED) if wide else 0,
+    )

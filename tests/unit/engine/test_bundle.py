@@ -1,0 +1,98 @@
+"""Bundles come back as they were, and damaged or hostile ones are refused."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulacra import engine
+from simulacra.engine import Bundle, Sampler, SampleRequest
+from simulacra.errors import CorruptBundle
+
+
+def test_a_loaded_bundle_samples_the_same_rows(tmp_path: Path, bundle: Bundle) -> None:
+    bundle.save(tmp_path / "model")
+    loaded = Bundle.load(tmp_path / "model")
+    request = SampleRequest(50, seed=3)
+    assert list(Sampler(loaded).sample(request)) == list(Sampler(bundle).sample(request))
+    assert loaded.facts == dict(bundle.facts)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CorruptBundle, match=r"weights\.safetensors"):
+        Bundle.load(tmp_path)
+
+
+def edited(bundle: Bundle, edit: Callable[[dict[str, Any]], object]) -> dict[str, bytes]:
+    files = bundle.to_files()
+    document = json.loads(files["model.json"])
+    edit(document)
+    return {**files, "model.json": json.dumps(document).encode()}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.update(format_version=99),
+        lambda d: d.pop("codec"),
+        lambda d: d["network"].update(hidden=10**9),
+        lambda d: d["network"].update(hidden=65),
+        lambda d: d["network"]["cardinalities"].append(3),
+        lambda d: d["network"]["columns"].reverse(),
+        lambda d: d["network"].update(dropout="x"),
+        lambda d: d.update(facts=[]),
+        lambda d: d["codec"]["columns"].pop(),
+        lambda d: d["codec"].update(columns=None),
+    ],
+)
+def test_documents_that_do_not_fit_are_refused(
+    bundle: Bundle, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    with pytest.raises(CorruptBundle):
+        Bundle.from_files(edited(bundle, edit))
+
+
+def test_weights_of_another_shape_or_not_finite_are_refused(bundle: Bundle) -> None:
+    files = bundle.to_files()
+    weights = safetensors.numpy.load(files["weights.safetensors"])
+    for wrong in (np.full_like(weights["input_bias"], np.nan), np.zeros(3, np.float32)):
+        changed = safetensors.numpy.save({**weights, "input_bias": wrong})
+        with pytest.raises(CorruptBundle, match="input_bias"):
+            Bundle.from_files({**files, "weights.safetensors": changed})
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), name=st.sampled_from(["model.json", "weights.safetensors"]))
+def test_random_damage_is_refused_or_harmless(bundle: Bundle, data: st.DataObject, name: str) -> None:
+    files = bundle.to_files()
+    damaged = bytearray(files[name])
+    for _ in range(3):
+        position = data.draw(st.integers(0, min(len(damaged), 4000) - 1))
+        damaged[position] = data.draw(st.integers(0, 255))
+    try:
+        loaded = Bundle.from_files({**files, name: bytes(damaged)})
+    except CorruptBundle:
+        return
+    list(Sampler(loaded).sample(SampleRequest(5)))
+
+
+def test_a_pickle_is_not_loaded(bundle: Bundle) -> None:
+    with pytest.raises(CorruptBundle):
+        Bundle.from_files({**bundle.to_files(), "weights.safetensors": pickle.dumps({"a": 1})})
+
+
+def test_fit_and_sample_work_alone(table: pa.Table) -> None:
+    seen: list[int] = []
+    model = engine.fit(
+        table, max_minutes=0.02, threads=1, on_progress=lambda progress: seen.append(progress.step)
+    )
+    assert engine.sample(model, 10).schema.equals(table.schema)
+    assert seen

@@ -1,0 +1,162 @@
+"""Sampling: same seed, same rows whatever the shards; seeds, controls, and errors that name what is wrong."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from simulacra import engine
+from simulacra.engine import BLOCK_ROWS, Bundle, Fairness, Rebalancing, Sampler, SampleRequest, block_count
+from simulacra.errors import InvalidArgument
+
+ROWS = 2 * BLOCK_ROWS + 100
+
+
+@pytest.fixture(scope="module")
+def sampler(bundle: Bundle) -> Sampler:
+    return Sampler(bundle)
+
+
+def rows_of(sampler: Sampler, request: SampleRequest) -> pa.Table:
+    return pa.Table.from_batches(list(sampler.sample(request)), sampler.bundle.codec.schema)
+
+
+@pytest.fixture(scope="module")
+def whole(sampler: Sampler) -> pa.Table:
+    return rows_of(sampler, SampleRequest(ROWS, seed=7))
+
+
+def test_exact_counts_and_schema(whole: pa.Table, table: pa.Table) -> None:
+    assert whole.num_rows == ROWS
+    assert whole.schema.equals(table.schema)
+    assert block_count(ROWS) == 3
+
+
+def test_any_sharding_gives_the_same_rows(sampler: Sampler, whole: pa.Table) -> None:
+    shards = [
+        rows_of(sampler, SampleRequest(ROWS, seed=7, first_block=b, last_block=b + 1)) for b in (2, 0, 1)
+    ]
+    assert pa.concat_tables([shards[1], shards[2], shards[0]]).equals(whole)
+
+
+def test_seed_and_table_name_change_the_rows(sampler: Sampler, whole: pa.Table) -> None:
+    assert not rows_of(sampler, SampleRequest(ROWS, seed=8)).equals(whole)
+    assert not rows_of(sampler, SampleRequest(ROWS, seed=7, table="other")).equals(whole)
+    probe = SampleRequest(5, seed=1)
+    assert rows_of(sampler, probe).equals(rows_of(sampler, probe))
+
+
+def test_marginals_and_dependence_are_learnt(whole: pa.Table, table: pa.Table) -> None:
+    def red(rows: pa.Table) -> float:
+        return float(pc.mean(pc.equal(rows["color"], "red")).as_py())
+
+    assert abs(red(whole) - red(table)) < 0.06
+    colored = whole.filter(pc.equal(whole["color"], "red"))
+    assert pc.mean(pc.equal(colored["amount"], 0)).as_py() > 0.9
+
+
+def test_seeds_are_kept_and_their_gaps_filled(sampler: Sampler) -> None:
+    seeds = pa.table(
+        {"color": ["red", None, "blue"] * 100, "amount": pa.array([None, 0, None] * 100, pa.int64())}
+    )
+    rows = rows_of(sampler, SampleRequest(seeds=seeds, seed=1))
+    assert rows.num_rows == 300
+    assert rows["color"].to_pylist()[::3] == ["red"] * 100
+    assert rows["amount"].to_pylist()[1::3] == [0] * 100
+    assert rows["amount"].null_count == 0
+    assert pc.mean(pc.equal(pa.array(rows["amount"].to_pylist()[::3]), 0)).as_py() > 0.9
+
+
+def test_unknown_seed_values_are_named(sampler: Sampler) -> None:
+    with pytest.raises(InvalidArgument, match="purple"):
+        rows_of(sampler, SampleRequest(seeds=pa.table({"color": ["purple"]})))
+    with pytest.raises(InvalidArgument, match="colour"):
+        rows_of(sampler, SampleRequest(seeds=pa.table({"colour": ["red"]})))
+    with pytest.raises(InvalidArgument, match="2 rows"):
+        rows_of(sampler, SampleRequest(2, seeds=pa.table({"color": ["red"]})))
+
+
+def test_rebalancing_gives_the_wished_shares(sampler: Sampler) -> None:
+    request = SampleRequest(5000, rebalancing=Rebalancing("color", {"blue": 0.7}))
+    rows = rows_of(sampler, request)
+    assert abs(pc.mean(pc.equal(rows["color"], "blue").fill_null(False)).as_py() - 0.7) < 0.03
+    for wrong in (
+        Rebalancing("color", {"pink": 0.5}),
+        Rebalancing("day", {"x": 0.5}),
+        Rebalancing("no", {"x": 1}),
+    ):
+        with pytest.raises(InvalidArgument):
+            rows_of(sampler, SampleRequest(10, rebalancing=wrong))
+    with pytest.raises(InvalidArgument, match="at most 1"):
+        rows_of(sampler, SampleRequest(10, rebalancing=Rebalancing("color", {"red": 0.8, "blue": 0.8})))
+
+
+def test_imputed_columns_have_no_nulls(sampler: Sampler, whole: pa.Table) -> None:
+    assert whole["color"].null_count > 0
+    assert rows_of(sampler, SampleRequest(2000, imputation=("color",)))["color"].null_count == 0
+
+
+def test_temperature_zero_is_the_likeliest_row(sampler: Sampler) -> None:
+    rows = rows_of(sampler, SampleRequest(50, temperature=0.0))
+    assert len(rows["color"].unique()) == 1
+    cold = rows_of(sampler, SampleRequest(3000, top_p=0.5))
+    assert set(cold["color"].unique().to_pylist()) == {"red"}
+    with pytest.raises(InvalidArgument, match="temperature"):
+        rows_of(sampler, SampleRequest(1, temperature=3))
+    with pytest.raises(InvalidArgument, match="top_p"):
+        rows_of(sampler, SampleRequest(1, top_p=0))
+
+
+def test_no_rows_are_no_batches(sampler: Sampler) -> None:
+    assert list(sampler.sample(SampleRequest(0))) == []
+
+
+def test_values_stay_in_their_protected_range(sampler: Sampler, whole: pa.Table) -> None:
+    bounds = sampler.bundle.codec.value_ranges()["score"]
+    scores = whole["score"].to_numpy()
+    assert float(bounds.min or 0) <= np.min(scores) <= np.max(scores) <= float(bounds.max or 0)
+
+
+def test_fairness_gives_groups_the_same_shares(sampler: Sampler, whole: pa.Table) -> None:
+    def spread(rows: pa.Table) -> float:
+        shares = [
+            pc.mean(pc.equal(rows.filter(pc.equal(rows["color"], color))["flag"], True)).as_py()
+            for color in ("red", "green", "blue")
+        ]
+        return float(max(shares) - min(shares))
+
+    fair = rows_of(sampler, SampleRequest(ROWS, seed=7, fairness=Fairness("flag", ("color",))))
+    assert spread(whole) > 0.3
+    assert spread(fair) < 0.05
+    assert abs(pc.mean(fair["flag"]).as_py() - pc.mean(whole["flag"]).as_py()) < 0.1
+    with pytest.raises(InvalidArgument, match="sensitive"):
+        rows_of(sampler, SampleRequest(10, fairness=Fairness("flag", ("flag",))))
+
+
+def test_log_prob_sums_to_one_over_all_values(bundle: Bundle) -> None:
+    sums = np.exp(engine.log_prob(bundle, pa.table({"color": ["red", "green", "blue", None]}))).sum()
+    assert abs(sums - 1) < 1e-3
+
+
+def test_log_prob_prefers_likely_rows(bundle: Bundle, table: pa.Table) -> None:
+    shuffled = table.set_column(1, "amount", pa.chunked_array([table["amount"].combine_chunks()[::-1]]))
+    assert engine.log_prob(bundle, table).mean() > engine.log_prob(bundle, shuffled).mean()
+    assert len(engine.log_prob(bundle, table)) == 600
+
+
+def test_probabilities_of_a_column_add_up(bundle: Bundle) -> None:
+    rows = pa.table({"amount": pa.array([0, 500, None], pa.int64())})
+    probabilities = engine.predict_proba(bundle, rows, "color")
+    assert probabilities.column_names == ["null", "red", "green", "blue"]
+    assert np.allclose(sum(column.to_numpy() for column in probabilities.columns), 1)
+    assert probabilities["red"][0].as_py() > probabilities["red"][1].as_py()
+    with pytest.raises(InvalidArgument, match="not categorical"):
+        engine.predict_proba(bundle, rows, "score")
+
+
+def test_impute_fills_gaps_and_keeps_the_rest(bundle: Bundle, table: pa.Table) -> None:
+    filled = engine.impute(bundle, table)
+    assert filled["color"].null_count == 0
+    present = pc.is_valid(table["color"])
+    assert filled["color"].filter(present).equals(table["color"].filter(present))
+    assert filled["amount"].equals(table["amount"])

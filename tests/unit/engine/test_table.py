@@ -1,0 +1,83 @@
+"""A table's codecs: schema, order, threads, ranges."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from simulacra.engine import AnalyzeOptions, ColumnSpec, TableCodec, analyze, split_holdout
+from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient, UnsupportedData
+
+
+def test_output_has_the_schema_and_order_of_the_input(table: pa.Table) -> None:
+    dictionary = table.append_column("kind", pa.array(["a", "b"] * 300).dictionary_encode())
+    codec = analyze(dictionary)
+    decoded = codec.decode(codec.encode(dictionary), np.random.default_rng(0))
+    assert decoded.schema.equals(dictionary.schema.remove_metadata())
+    assert decoded.num_rows == 600
+
+
+def test_codecs_survive_json(table: pa.Table) -> None:
+    codec = analyze(table)
+    again = TableCodec.from_json(json.loads(json.dumps(codec.to_json())))
+    assert again.to_json() == codec.to_json()
+    assert (again.encode(table) == codec.encode(table)).all()
+
+
+def test_threads_do_not_change_the_result(table: pa.Table) -> None:
+    one, two = (analyze(table, options=AnalyzeOptions(threads=n)).to_json() for n in (1, 2))
+    assert one == two
+
+
+def test_columns_can_be_chosen_and_ordered(table: pa.Table) -> None:
+    codec = analyze(table, [ColumnSpec("score", "TABULAR_NUMERIC_DIGIT"), ColumnSpec("color")])
+    assert codec.columns == ["score", "color"]
+    assert codec.encodings["score"] == "TABULAR_NUMERIC_DIGIT"
+    assert codec.value_ranges()["color"].values == ("red", "green", "blue")
+
+
+def test_wrong_columns_are_named(table: pa.Table) -> None:
+    with pytest.raises(InvalidArgument, match="ag"):
+        analyze(table, [ColumnSpec("ag")])
+    with pytest.raises(UnsupportedData, match='column "nested"'):
+        analyze(pa.table({"nested": [[1], [2]]}))
+    with pytest.raises(InvalidArgument, match="color"):
+        analyze(table).encode(table.drop(["color"]))
+    with pytest.raises(TrainingDataInsufficient):
+        analyze(table.select([]))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_tiny_tables_are_fully_protected(table: pa.Table, rows: int) -> None:
+    small = table.slice(0, rows)
+    codec = analyze(small)
+    decoded = codec.decode(codec.encode(small), np.random.default_rng(0))
+    assert decoded.num_rows == rows
+    assert all(decoded[name].null_count == rows for name in ("amount", "score", "day"))
+
+
+def test_documents_that_do_not_fit_together_are_refused(table: pa.Table) -> None:
+    document = analyze(table).to_json()
+    document["columns"][0]["type"] = "int64"
+    with pytest.raises(CorruptBundle, match="another type"):
+        TableCodec.from_json(document)
+    document = analyze(table).to_json()
+    document["columns"].append(document["columns"][0])
+    with pytest.raises(CorruptBundle, match="same name"):
+        TableCodec.from_json(document)
+
+
+def test_the_holdout_takes_whole_subjects() -> None:
+    subjects = np.arange(1000) // 4
+    training, holdout = split_holdout(1000, 0.1, seed=1, subjects=subjects)
+    assert len(holdout) == 100
+    assert not set(subjects[training]) & set(subjects[holdout])
+    assert sorted([*training, *holdout]) == list(range(1000))
+    assert split_holdout(1000, 0.1, seed=1, subjects=subjects)[1].tolist() == holdout.tolist()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_the_holdout_of_almost_nothing_is_empty(rows: int) -> None:
+    training, holdout = split_holdout(rows, 0.5, seed=0)
+    assert (len(training), len(holdout)) == (rows, 0)
