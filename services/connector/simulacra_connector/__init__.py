@@ -1,0 +1,1 @@
+"""The connector service: reads, writes and introspects databases, buckets and uploaded files."""

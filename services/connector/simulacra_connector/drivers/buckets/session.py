@@ -1,0 +1,309 @@
+"""One session with a bucket: folders of files are tables, read part by part and written as Parquet parts."""
+
+import fnmatch
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from simulacra.domain import ColumnSchema, TableSchema
+from simulacra.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    PermissionDenied,
+    SourceAuthenticationFailed,
+    SourceUnreachable,
+    UnsupportedData,
+)
+from simulacra_connector.drivers.base import (
+    ReadOptions,
+    SessionOptions,
+    TableStream,
+    WriteMode,
+    choose_columns,
+    location_not_found,
+)
+from simulacra_connector.drivers.uploads import encoding_of
+from simulacra_connector.formats import FileContent, FileFormat, FileLimits, format_of, open_file
+from simulacra_connector.formats.columnar import ColumnarFile
+from simulacra_connector.sampling import select_rows
+from simulacra_connector.tables import row_groups
+from simulacra_connector.types import Connection
+
+__all__ = ["BucketSession"]
+
+OpenFileSystem = Callable[[Connection, SessionOptions, Path], AbstractContextManager[pafs.FileSystem]]
+
+# The user's own files: large ones are no attack, but nothing may fill the disk without end.
+_LIMITS = FileLimits(max_expanded_bytes=2**40, max_expansion=10_000)
+_PART_ROWS = 2**20
+_REFUSED = (
+    "forbidden",
+    "access denied",
+    "accessdenied",
+    "access_denied",
+    "invalidaccesskey",
+    "invalid_access_key",
+    "signaturedoesnotmatch",
+    "authentication",
+    "authorization",
+    "permission denied",
+)
+_IGNORED = ("_", ".")
+
+
+class BucketSession:
+    """A session with a bucket; see `Session`. A kind of storage is a subclass that opens its file system."""
+
+    open_filesystem: OpenFileSystem
+
+    def __init__(self, connection: Connection, options: SessionOptions) -> None:
+        self._connection = connection
+        self._options = options
+        self._stack = ExitStack()
+        self._fs: pafs.FileSystem
+        self._scratch: Path
+
+    def __enter__(self) -> Self:
+        self._scratch = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="simulacra-bucket-"))
+        )
+        opened = type(self).open_filesystem(self._connection, self._options, self._scratch)
+        try:
+            with self._errors():
+                self._fs = self._stack.enter_context(opened)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def test(self) -> str:
+        """Lists the buckets."""
+        self.locations("")
+        return ""
+
+    def locations(self, prefix: str) -> list[str]:
+        """Lists buckets, or the folders (with a slash at the end) and files of a folder."""
+        path = prefix.strip("/")
+        with self._errors():
+            if path and self._fs.get_file_info(path).type == pafs.FileType.File:
+                return [path]
+            return sorted(self.children(path))
+
+    def children(self, path: str) -> Sequence[str]:
+        """Lists the buckets, or what is in a folder."""
+        infos = self._fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return [
+            f"{info.path}/" if path and info.type == pafs.FileType.Directory else info.path for info in infos
+        ]
+
+    def schema(self, location: str) -> TableSchema:
+        """Describes the table of a file or folder; types of text files are found over all rows."""
+        parts = self._open(location, ())
+        columns = [
+            ColumnSchema(
+                name=field.name,
+                original_data_type=str(field.type),
+                default_model_encoding_type=encoding_of(field.type),
+            )
+            for field in _common_schema(location, parts)
+        ]
+        rows = [part.content.rows for part in parts]
+        total = None if None in rows else sum(count or 0 for count in rows)
+        return TableSchema(location=location, columns=columns, total_rows=total)
+
+    @contextmanager
+    def read(self, location: str, options: ReadOptions) -> Iterator[TableStream]:
+        """Reads a file, the files of a folder, or those that a pattern with * matches, as one table."""
+        parts = self._open(location, options.columns)
+        whole = _common_schema(location, parts)
+        names = choose_columns(location, whole.names, options.columns)
+        schema = pa.schema([whole.field(name) for name in names])
+        total = sum(part.content.rows or 0 for part in parts)
+        batches = select_rows(
+            self._batches(parts, schema), total=total, wanted=options.max_rows, seed=options.seed
+        )
+        yield TableStream(schema, batches, total)
+
+    def query(self, statement: str, max_rows: int | None) -> AbstractContextManager[TableStream]:
+        """Is only for databases."""
+        raise InvalidArgument("a bucket cannot be queried with SQL; read a location instead")
+
+    def write(self, location: str, stream: TableStream, mode: WriteMode) -> int:
+        """Writes a folder of Parquet parts: staged below it, then put in place."""
+        folder = location.strip("/")
+        if "/" not in folder:
+            raise InvalidArgument.of("location", "give bucket/path; a table is a folder in a bucket")
+        with self._errors(location):
+            existing = self._visible(folder)
+            if existing and mode is WriteMode.FAIL:
+                raise AlreadyExists(
+                    f"there are files at {location} already; allow to overwrite them, or choose another"
+                )
+            staging = f"{folder}/_staging-{uuid.uuid4().hex[:16]}"
+            try:
+                names, rows = self._write_parts(staging, stream)
+                for path in existing:
+                    self._fs.delete_file(path)
+                for name in names:
+                    self._fs.copy_file(f"{staging}/{name}", f"{folder}/{name}")  # within the storage
+            finally:
+                self._delete_folder(staging)
+        return rows
+
+    def _write_parts(self, staging: str, stream: TableStream) -> tuple[Sequence[str], int]:
+        self._fs.create_dir(staging, recursive=True)
+        names: list[str] = []
+        rows = 0
+        with ExitStack() as part:
+            parquet: pq.ParquetWriter | None = None
+            for table in row_groups(stream.batches, stream.schema):
+                self._options.cancellation.check()
+                if parquet is None or rows >= len(names) * _PART_ROWS:
+                    part.close()
+                    names.append(f"part-{len(names):05d}.parquet")
+                    sink = part.enter_context(self._fs.open_output_stream(f"{staging}/{names[-1]}"))
+                    parquet = part.enter_context(pq.ParquetWriter(sink, stream.schema, compression="zstd"))
+                parquet.write_table(table)
+                rows += table.num_rows
+        if not names:
+            names.append("part-00000.parquet")
+            with self._fs.open_output_stream(f"{staging}/{names[0]}") as sink:
+                pq.write_table(stream.schema.empty_table(), sink)
+        return names, rows
+
+    def _delete_folder(self, folder: str) -> None:
+        if self._fs.get_file_info(folder).type == pafs.FileType.Directory:
+            self._fs.delete_dir(folder)
+
+    def _visible(self, folder: str) -> Sequence[str]:
+        """Returns the files of a folder, without what other programs keep there under _ or a dot."""
+        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
+        infos = self._fs.get_file_info(selector)
+        return sorted(
+            info.path
+            for info in infos
+            if info.type == pafs.FileType.File
+            and not any(
+                part.startswith(_IGNORED) for part in PurePosixPath(info.path).relative_to(folder).parts
+            )
+        )
+
+    def _files(self, location: str) -> Sequence[str]:
+        path = location.strip("/")
+        with self._errors(location):
+            if "*" in path or "?" in path:
+                folder = path[: min(path.find(sign) for sign in "*?" if sign in path)].rpartition("/")[0]
+                found = [file for file in self._visible(folder) if fnmatch.fnmatchcase(file, path)]
+            elif path and self._fs.get_file_info(path).type == pafs.FileType.File:
+                found = [path]
+            else:
+                found = list(self._visible(path)) if path else []
+        if not found:
+            raise location_not_found(location, "the format is bucket/path of a file or a folder with files")
+        return found
+
+    def _open(self, location: str, columns: Sequence[str]) -> "list[_Part]":
+        files = self._files(location)
+        formats = {format_of(file) for file in files}
+        if len(formats) > 1:
+            raise UnsupportedData(
+                f"{location} has files of several formats ({', '.join(sorted(formats))}); "
+                "name those of one with a pattern"
+            )
+        with self._errors(location):
+            if formats == {FileFormat.PARQUET}:
+                return [self._remote(file, columns) for file in files]
+            return [self._copy(file, index) for index, file in enumerate(files)]
+
+    def _remote(self, path: str, columns: Sequence[str]) -> "_Part":
+        """Opens a Parquet file where it is: only its footer, and the wanted columns later, travel."""
+        source = self._stack.enter_context(self._fs.open_input_file(path))
+        file = ColumnarFile(source, file_name=path, limits=_LIMITS, parquet=True)
+        known = [name for name in columns if name in file.schema.names]
+        return _Part(path, FileContent(file.schema, file.batches(known or None), file.rows))
+
+    def _copy(self, path: str, index: int) -> "_Part":
+        """Copies a file here: the types of text are found by reading it twice."""
+        folder = self._scratch / str(index)
+        scratch = folder / "scratch"
+        scratch.mkdir(parents=True)
+        local = folder / "file"
+        with self._fs.open_input_stream(path, compression=None) as source, local.open("wb") as target:
+            while block := source.read(2**22):
+                self._options.cancellation.check()
+                target.write(block)
+        name = PurePosixPath(path).name
+        return _Part(path, open_file(local, file_name=name, limits=_LIMITS, scratch=scratch), folder)
+
+    def _batches(self, parts: "Sequence[_Part]", schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for part in parts:
+            with self._errors(part.path):
+                for batch in part.content.batches:
+                    self._options.cancellation.check()
+                    yield batch.select(schema.names).cast(schema)
+            if part.folder is not None:
+                shutil.rmtree(part.folder)
+
+    @contextmanager
+    def _errors(self, location: str = "") -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise location_not_found(location, "the bucket or file does not exist") from error
+        except (pa.ArrowException, OSError) as error:
+            text = str(error)
+            for secret in self._connection.secrets.values():
+                text = text.replace(secret, "***")
+            words = text.lower()
+            name = str(self._connection.type)
+            if any(word in words for word in _REFUSED):
+                if isinstance(error, PermissionError) and location:
+                    raise PermissionDenied(
+                        f"{name} does not allow this at {location}: {_short(text)}"
+                    ) from None
+                raise SourceAuthenticationFailed(f"{name} refuses the credentials: {_short(text)}") from None
+            raise SourceUnreachable(f"{name} does not answer: {_short(text)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file of a table; `folder` holds its copy, if there is one."""
+
+    path: str
+    content: FileContent
+    folder: Path | None = None
+
+
+def _common_schema(location: str, parts: Sequence[_Part]) -> pa.Schema:
+    first = parts[0].content.schema
+    for part in parts[1:]:
+        schema = part.content.schema
+        if set(schema.names) != set(first.names):
+            raise UnsupportedData(f"{part.path} has other columns than {parts[0].path}; read them one by one")
+        for field in first:
+            other: Any = schema.field(field.name).type
+            if other != field.type:
+                raise UnsupportedData(
+                    f'column "{field.name}" is {field.type} in {parts[0].path} and {other} in {part.path}',
+                    column=field.name,
+                )
+    return first
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300]

@@ -1,0 +1,1 @@
+"""The connector service's database schema, version by version."""

@@ -1,0 +1,185 @@
+"""Reads through connectors: tests, locations, schemas, rows as Arrow IPC, and whole tables into artifacts."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import pyarrow as pa
+
+from simulacra.artifacts import ArtifactStore
+from simulacra.domain import TableSchema
+from simulacra_connector.arrow_input import arrow_input
+from simulacra_connector.drivers import open_session
+from simulacra_connector.drivers.base import (
+    Cancellation,
+    ReadOptions,
+    Session,
+    SessionOptions,
+    TableStream,
+    WriteMode,
+)
+from simulacra_connector.tables import content_sha256, prefetched, write_table
+from simulacra_connector.threads import DriverThreads
+from simulacra_connector.types import Connection
+
+__all__ = ["MAX_CHUNK_BYTES", "PullProgress", "RowsChunk", "Sources"]
+
+MAX_CHUNK_BYTES = 2**20
+_TARGET_BATCH_BYTES = 900_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RowsChunk:
+    """A piece of an Arrow IPC stream; the first one knows how many rows will come, where the source does."""
+
+    data: bytes
+    total_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far a table's way into an artifact is; the last one has the schema and the hash of the rows."""
+
+    rows: int
+    total_rows: int
+    done: bool = False
+    arrow_schema: bytes = b""
+    content_sha256: str = ""
+
+
+class Sources:
+    """Opens a session for each call and runs it in a thread."""
+
+    def __init__(self, threads: DriverThreads, options: SessionOptions, artifacts: ArtifactStore) -> None:
+        self._threads = threads
+        self._options = replace(options, artifacts=artifacts)
+        self._artifacts = artifacts
+
+    async def test(self, connection: Connection) -> tuple[float, str]:
+        """Connects; returns the seconds that it took, and the server's version."""
+        started = time.perf_counter()
+        version = await self._call(connection, lambda session: session.test())
+        return time.perf_counter() - started, version
+
+    async def locations(self, connection: Connection, prefix: str) -> list[str]:
+        """Lists what is below a prefix, in alphabetical order."""
+        return sorted(await self._call(connection, lambda session: session.locations(prefix)))
+
+    async def schema(self, connection: Connection, location: str) -> TableSchema:
+        """Describes a table."""
+        return await self._call(connection, lambda session: session.schema(location))
+
+    def read(
+        self, connection: Connection, location: str, options: ReadOptions
+    ) -> AsyncGenerator[RowsChunk, None]:
+        """Reads a table's rows."""
+        return self._rows(connection, lambda session: session.read(location, options), options.max_rows)
+
+    def query(
+        self, connection: Connection, statement: str, max_rows: int | None
+    ) -> AsyncGenerator[RowsChunk, None]:
+        """Runs a reading statement."""
+        return self._rows(connection, lambda session: session.query(statement, max_rows), max_rows)
+
+    async def write(
+        self, connection: Connection, location: str, chunks: AsyncIterator[bytes], mode: WriteMode
+    ) -> int:
+        """Writes an Arrow IPC stream to a location, all of it or nothing; returns the number of rows."""
+        loop = asyncio.get_running_loop()
+
+        def run(cancellation: Cancellation) -> int:
+            with self._open(connection, cancellation) as session:
+                return session.write(location, arrow_input(chunks, loop, cancellation), mode)
+
+        return await self._threads.call(run)
+
+    def pull(
+        self, connection: Connection, location: str, artifact: str, options: ReadOptions
+    ) -> AsyncGenerator[PullProgress, None]:
+        """Reads a table into an artifact; if that is there already, only says so."""
+
+        def work(cancellation: Cancellation) -> Generator[PullProgress, None, None]:
+            if not self._artifacts.exists(artifact):
+                with (
+                    self._open(connection, cancellation) as session,
+                    session.read(location, options) as stream,
+                    prefetched(stream.batches) as batches,
+                ):
+                    total = _expected_rows(stream, options.max_rows)
+                    yield PullProgress(0, total)
+                    attributes = {"location": location, "source_rows": stream.total_rows}
+                    written = write_table(
+                        self._artifacts,
+                        artifact,
+                        schema=stream.schema,
+                        batches=batches,
+                        attributes=attributes,
+                    )
+                    with closing(written):
+                        for rows in written:
+                            cancellation.check()
+                            yield PullProgress(rows, total)
+            yield self._pulled(artifact)
+
+        return self._threads.stream(work)
+
+    def _pulled(self, artifact: str) -> PullProgress:
+        manifest = self._artifacts.open(artifact).manifest
+        rows = manifest.rows or 0
+        return PullProgress(rows, rows, True, manifest.schema or b"", content_sha256(manifest))
+
+    def _open(self, connection: Connection, cancellation: Cancellation) -> Session:
+        return open_session(connection, replace(self._options, cancellation=cancellation))
+
+    async def _call(self, connection: Connection, work: Callable[[Session], T]) -> T:
+        def run(cancellation: Cancellation) -> T:
+            with self._open(connection, cancellation) as session:
+                return work(session)
+
+        return await self._threads.call(run)
+
+    def _rows(
+        self,
+        connection: Connection,
+        open_stream: Callable[[Session], AbstractContextManager[TableStream]],
+        max_rows: int | None,
+    ) -> AsyncGenerator[RowsChunk, None]:
+        def work(cancellation: Cancellation) -> Generator[RowsChunk, None, None]:
+            with self._open(connection, cancellation) as session, open_stream(session) as stream:
+                total = None if stream.total_rows is None else _expected_rows(stream, max_rows)
+                for position, data in enumerate(ipc_chunks(stream)):
+                    yield RowsChunk(data, None if position else total)
+
+        return self._threads.stream(work)
+
+
+def _expected_rows(stream: TableStream, max_rows: int | None) -> int:
+    total = stream.total_rows or 0
+    return total if max_rows is None else min(total, max_rows)
+
+
+def ipc_chunks(stream: TableStream) -> Iterator[bytes]:
+    """Writes rows as an Arrow IPC stream in pieces of at most a megabyte, whole messages if they fit."""
+    buffer = io.BytesIO()
+
+    def written() -> Iterator[bytes]:
+        data = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        for start in range(0, len(data), MAX_CHUNK_BYTES):
+            yield data[start : start + MAX_CHUNK_BYTES]
+
+    with pa.ipc.new_stream(buffer, stream.schema) as writer:
+        yield from written()
+        for batch in stream.batches:
+            rows = max(1, batch.num_rows * _TARGET_BATCH_BYTES // max(batch.nbytes, 1))
+            for start in range(0, batch.num_rows, rows):
+                writer.write_batch(batch.slice(start, rows))
+                yield from written()
+    yield from written()

