@@ -1,0 +1,122 @@
+"""Samples of equal size from training, holdout and synthetic data, as what the tests on whole records need.
+
+As points, numbers and points in time become their rank in the original data, and a category a corner of a
+simplex, so that the largest difference in any one column counts 1.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from simulacra_qa.metrics.columns import Column, Kind
+from simulacra_qa.metrics.nearest import Features
+
+__all__ = ["Records"]
+
+MOST_RECORDS = 10_000
+_ONE_HOT_UP_TO = 12
+_CODE_WIDTH = 8
+_MOST_CATEGORIES = 200
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Records:
+    """The sampled records as points, fed column by column, so that there is no second copy of the data."""
+
+    picks: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    original_rows: int
+    rng: np.random.Generator
+    _features: list[Features] = field(default_factory=list)
+    _cells: list[Floats] = field(default_factory=list)
+    _categorical: list[bool] = field(default_factory=list)
+    _identity: npt.NDArray[np.uint64] | None = None
+
+    @classmethod
+    def sampled(cls, rows: tuple[int, int, int], rng: np.random.Generator) -> "Records | None":
+        """Draws equally many records of each part, in random order; None if a part is empty."""
+        size = min(*rows, MOST_RECORDS)
+        if size < 1:
+            return None
+        starts = (0, rows[0], rows[0] + rows[1])
+        picks = [
+            start + rng.choice(n, size, replace=False).astype(np.int64)
+            for start, n in zip(starts, rows, strict=True)
+        ]
+        return cls((picks[0], picks[1], picks[2]), rows[0] + rows[1], rng)
+
+    def add(self, column: Column) -> None:
+        """Adds one column."""
+        picked = column.values[np.concatenate(self.picks)]
+        bits = picked.astype(np.float64) + 0.0  # -0.0 is 0.0
+        bits[np.isnan(bits)] = np.nan
+        if self._identity is None:
+            self._identity = np.zeros(len(picked), np.uint64)
+        self._identity = _mixed(self._identity, bits.view(np.uint64))
+        self._categorical.append(column.kind is Kind.CATEGORICAL)
+        if column.kind is Kind.CATEGORICAL:
+            self._cells.append(_by_frequency(picked.astype(np.int64)))
+            self._features.append(_simplex(picked.astype(np.int64), len(column.categories), self.rng))
+        else:
+            self._cells.append(bits)
+            self._features.append(_ranks(column.values[: self.original_rows].astype(np.float64), bits))
+
+    def points(self) -> list[Features]:
+        """Returns the points of training, holdout and synthetic records."""
+        return np.split(np.concatenate(self._features, axis=1), 3)
+
+    def cells(self, most: int) -> tuple[list[Floats], npt.NDArray[np.bool_]]:
+        """Returns at most so many records of each part as numbers, and which columns are categories.
+
+        Missing is NaN; categories are numbered by frequency, the rarest alike.
+        """
+        table = np.stack(self._cells, axis=1)
+        return [part[:most] for part in np.split(table, 3)], np.array(self._categorical)
+
+    def identities(self) -> list[npt.NDArray[np.uint64]]:
+        """Returns a hash of every record's exact values, for training, holdout and synthetic records."""
+        assert self._identity is not None
+        return np.split(self._identity, 3)
+
+
+def _mixed(state: npt.NDArray[np.uint64], bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    # The finaliser of SplitMix64 on state and value.
+    z = (state * np.uint64(0x9E3779B97F4A7C15)) ^ (bits + np.uint64(0xD1B54A32D192ED03))
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
+
+
+def _ranks(original: Floats, values: Floats) -> Features:
+    ordered = np.sort(original[~np.isnan(original)])
+    if not len(ordered):
+        return np.isnan(values)[:, None].astype(np.float32)
+    below = np.searchsorted(ordered, values, side="left") + np.searchsorted(ordered, values, side="right")
+    missing = np.isnan(values)
+    rank = np.where(missing, 0.5, below / (2 * len(ordered)))
+    both = (rank, missing) if missing.any() else (rank,)
+    return np.stack(both, axis=1).astype(np.float32)
+
+
+def _simplex(codes: npt.NDArray[np.int64], categories: int, rng: np.random.Generator) -> Features:
+    # Missing (-1) is the last category.
+    if categories < _ONE_HOT_UP_TO:
+        corners = np.eye(categories + 1)
+    else:
+        # Too many corners: random directions are nearly orthogonal, and equal only for equal categories.
+        corners = rng.standard_normal((categories + 1, _CODE_WIDTH))
+        corners /= np.linalg.norm(corners, axis=1, keepdims=True)
+    points: Features = (corners[codes] / np.sqrt(2)).astype(np.float32)
+    return points
+
+
+def _by_frequency(codes: npt.NDArray[np.int64]) -> Floats:
+    counts = np.bincount(codes + 1)
+    place = np.empty(len(counts), np.int64)
+    place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    numbers = np.minimum(place[codes + 1], _MOST_CATEGORIES).astype(np.float64)
+    numbers[codes < 0] = np.nan
+    return numbers

@@ -1,0 +1,94 @@
+"""What several sections of the report need: the evaluation with its axes and verdicts, and common pieces."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.metrics.accuracy import Reference, Score
+from simulacra_qa.metrics.bins import RARE_BELOW
+from simulacra_qa.metrics.labels import Axis, axis
+from simulacra_qa.report.markup import Markup, tag
+from simulacra_qa.verdict import Verdict, verdicts
+
+__all__ = ["View", "gap_in_words", "legend", "percent", "span", "title"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An evaluation with what several sections need of it."""
+
+    evaluation: Evaluation
+    axes: tuple[Axis, ...]
+    verdicts: dict[str, Verdict]
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "View":
+        """Makes the view of an evaluation."""
+        counts = evaluation.marginals.counts
+        axes = (axis(bins, counts[(i,)]) for i, bins in enumerate(evaluation.data.bins))
+        return cls(evaluation, tuple(axes), verdicts(evaluation))
+
+    @property
+    def reference_name(self) -> str:
+        """The reference in words."""
+        training = self.evaluation.options.reference is Reference.TRAINING
+        return "the training data" if training else "training and holdout data"
+
+    def shares(self, group: tuple[int, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Returns a column's or pair's shares to draw, training (0 for a cell of few rows) and synthetic."""
+        counts = self.evaluation.marginals.counts[group]
+        sizes = [self.evaluation.data.bins[i].size for i in group]
+        parts = counts[[0, 2]].reshape(2, *sizes).astype(np.int64)
+        for dimension, column in enumerate(group):
+            moved = self.axes[column].shown(np.moveaxis(parts, 1 + dimension, -1))
+            parts = np.moveaxis(moved, -1, 1 + dimension)
+        training, synthetic = parts
+        total = self.evaluation.rows
+        return np.where(training < RARE_BELOW, 0, training) / total[0], synthetic / total[2]
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Writes a share."""
+    return f"{100 * share:.{decimals}f} %"
+
+
+def span(interval: tuple[float, float]) -> str:
+    """Writes an interval of shares."""
+    return f"{100 * interval[0]:.1f} – {percent(interval[1])}"
+
+
+def title(name: str, score: Score) -> Markup:
+    """Makes a card's title: what it shows, its accuracy and ceiling."""
+    figures = tag("span", percent(score.accuracy), tag("small", f" of {percent(score.ceiling)}"), cls="score")
+    return tag("h3", tag("span", name), figures)
+
+
+def legend() -> Markup:
+    """Makes the legend of the two colours."""
+    return tag(
+        "p",
+        tag("span", cls="swatch training"),
+        " training ",
+        tag("span", cls="swatch synthetic"),
+        " synthetic. Beside each accuracy is its ceiling, what a fresh sample of the original would reach. "
+        f"Rare values (fewer than {RARE_BELOW} rows) and extremes are never shown.",
+        cls="legend",
+    )
+
+
+def gap_in_words(
+    labels: tuple[str, ...], training: npt.NDArray[np.float64], synthetic: npt.NDArray[np.float64]
+) -> str:
+    """Says where the two distributions differ most."""
+    difference = synthetic - training
+    if not difference.size:
+        return ""
+    worst = int(np.abs(difference).argmax())
+    if abs(difference[worst]) < 0.001:
+        return "No visible difference."
+    return (
+        f"Largest difference: {labels[worst]}, {percent(float(training[worst]))} in training, "
+        f"{percent(float(synthetic[worst]))} in synthetic data."
+    )

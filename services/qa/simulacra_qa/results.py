@@ -1,0 +1,158 @@
+"""An evaluation as the contract's classes, and as the one JSON document that is stored beside the report."""
+
+from typing import Any
+
+import numpy as np
+
+from simulacra.domain import Accuracy, ColumnScore, Distances, ModelMetrics, PairScore, ScoreBin
+from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.metrics.accuracy import Interval, Score
+from simulacra_qa.metrics.bins import RARE_BELOW
+from simulacra_qa.metrics.labels import axis
+from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
+from simulacra_qa.verdict import findings, verdicts
+
+__all__ = ["column_scores", "metrics_document", "model_metrics", "pair_scores"]
+
+_DIGITS = 7
+
+
+def model_metrics(evaluation: Evaluation) -> ModelMetrics:
+    """Returns the metrics of the schema."""
+    marginals = evaluation.marginals
+    univariate, univariate_max = _means(marginals.univariate)
+    bivariate, bivariate_max = _means(marginals.bivariate)
+    trivariate, trivariate_max = _means(marginals.trivariate)
+    accuracy = Accuracy(
+        overall=_overall(univariate, bivariate),
+        univariate=univariate,
+        bivariate=bivariate,
+        trivariate=trivariate,
+        overall_max=_overall(univariate_max, bivariate_max),
+        univariate_max=univariate_max,
+        bivariate_max=bivariate_max,
+        trivariate_max=trivariate_max,
+    )
+    return ModelMetrics(accuracy=accuracy, distances=_distances(evaluation))
+
+
+def column_scores(evaluation: Evaluation) -> list[ColumnScore]:
+    """Returns every column's accuracy with its bins; bins of fewer than `RARE_BELOW` training rows show 0."""
+    scores = []
+    for position, score in enumerate(evaluation.marginals.univariate):
+        counts = evaluation.marginals.counts[(position,)]
+        shown = axis(evaluation.data.bins[position], counts)
+        training, _, synthetic = shown.shown(counts)
+        bins = [
+            ScoreBin(
+                label=label,
+                training_share=_rounded(before / evaluation.rows[0] if before >= RARE_BELOW else 0.0),
+                synthetic_share=_rounded(after / evaluation.rows[2]),
+            )
+            for label, before, after in zip(shown.labels, training, synthetic, strict=True)
+        ]
+        scores.append(
+            ColumnScore(
+                column=evaluation.columns[position],
+                accuracy=_rounded(score.accuracy),
+                accuracy_max=_rounded(score.ceiling),
+                bins=bins,
+            )
+        )
+    return scores
+
+
+def pair_scores(evaluation: Evaluation) -> list[PairScore]:
+    """Returns every pair's accuracy."""
+    return [
+        PairScore(
+            first_column=evaluation.columns[score.columns[0]],
+            second_column=evaluation.columns[score.columns[1]],
+            accuracy=_rounded(score.accuracy),
+            accuracy_max=_rounded(score.ceiling),
+        )
+        for score in evaluation.marginals.bivariate
+    ]
+
+
+def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns all numbers as JSON: metrics, intervals, findings, and the scores of columns and pairs."""
+    marginals, distances = evaluation.marginals, evaluation.distances
+    intervals = {
+        "overall_max": marginals.overall_interval,
+        "univariate_max": marginals.univariate_interval,
+        "bivariate_max": marginals.bivariate_interval,
+        "dcr_share": distances.dcr_share_interval if distances is not None else None,
+    }
+    training, holdout, synthetic = evaluation.rows
+    return {
+        "metrics": model_metrics(evaluation).model_dump(mode="json"),
+        "intervals": {name: _pair(interval) for name, interval in intervals.items() if interval is not None},
+        "reference": evaluation.options.reference.value,
+        "seed": evaluation.options.seed,
+        "rows": {"training": training, "holdout": holdout, "synthetic": synthetic},
+        "discriminator": _discriminator(evaluation),
+        "membership": [
+            {
+                "attack": attack.name,
+                "auc": _rounded(attack.auc),
+                "interval": _pair(attack.interval),
+                "p_value": _rounded(attack.p_value),
+                "true_positive_rates": [
+                    {"at": at, "rate": _rounded(rate), "interval": _pair(interval)}
+                    for at, (rate, interval) in zip(FALSE_POSITIVE_RATES, attack.hits, strict=True)
+                ],
+            }
+            for attack in evaluation.attacks
+        ],
+        "verdicts": {
+            name: {"level": verdict.level.value, "text": verdict.text}
+            for name, verdict in verdicts(evaluation).items()
+        },
+        "findings": [
+            {"level": item.level.value, "metric": item.metric, "text": item.text}
+            for item in findings(evaluation)
+        ],
+        "columns": [score.model_dump(mode="json") for score in column_scores(evaluation)],
+        "pairs": [score.model_dump(mode="json") for score in pair_scores(evaluation)],
+    }
+
+
+def _distances(evaluation: Evaluation) -> Distances | None:
+    found = evaluation.distances
+    if found is None:
+        return None
+    return Distances(
+        ims_training=_rounded(found.ims_training),
+        ims_holdout=_rounded(found.ims_holdout),
+        dcr_training=_rounded(found.dcr_training),
+        dcr_holdout=_rounded(found.dcr_holdout),
+        dcr_share=_rounded(found.dcr_share),
+    )
+
+
+def _discriminator(evaluation: Evaluation) -> dict[str, Any] | None:
+    found = evaluation.discrimination
+    if found is None:
+        return None
+    auc = {"synthetic": _rounded(found.synthetic), "holdout": _rounded(found.holdout)}
+    return {**auc, "records": found.records}
+
+
+def _means(scores: list[Score]) -> tuple[float | None, float | None]:
+    if not scores:
+        return None, None
+    values, ceilings = zip(*((score.accuracy, score.ceiling) for score in scores), strict=True)
+    return _rounded(np.mean(values)), _rounded(np.mean(ceilings))
+
+
+def _overall(*parts: float | None) -> float:
+    return _rounded(np.mean([part for part in parts if part is not None]))
+
+
+def _pair(interval: Interval) -> list[float]:
+    return [_rounded(interval.low), _rounded(interval.high)]
+
+
+def _rounded(value: float | np.floating[Any]) -> float:
+    return round(float(value), _DIGITS)

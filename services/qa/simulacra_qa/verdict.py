@@ -1,0 +1,286 @@
+"""Says in plain words what the numbers mean: one verdict per metric, and what stands out in the data.
+
+Thresholds are here and nowhere else. A finding is reported only if it is both significant, given the number
+of rows, and large enough to matter.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.metrics.accuracy import Interval, Score
+from simulacra_qa.metrics.bins import OTHER
+from simulacra_qa.metrics.discriminator import Discrimination
+from simulacra_qa.metrics.membership import worst
+
+__all__ = ["Finding", "Level", "Verdict", "findings", "verdicts"]
+
+_SIGNIFICANT = 4.0
+_MISSING_MATTERS = 0.01
+_MEAN_MATTERS = 0.05
+_SPREAD_OUT = 0.5
+_MOST_PER_KIND = 5
+_STRONG = 0.2
+_FADED = 0.5
+_FEW_ROWS = 200
+_BETRAYED = 0.001
+
+
+class Level(StrEnum):
+    """How good it is."""
+
+    GOOD = "good"
+    FAIR = "fair"
+    POOR = "poor"
+    NOTE = "note"
+
+
+_GRAVEST_FIRST = (Level.POOR, Level.FAIR, Level.NOTE, Level.GOOD)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One number with its ceiling or expectation, and what to think of it."""
+
+    title: str
+    value: float
+    target: float | None
+    interval: Interval | None
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that stands out; `metric` names what showed it."""
+
+    level: Level
+    metric: str
+    text: str
+
+
+def verdicts(evaluation: Evaluation) -> dict[str, Verdict]:
+    """Returns the verdicts by metric, of those metrics that were measured."""
+    marginals = evaluation.marginals
+    result = {
+        "univariate": _accuracy("Columns", marginals.univariate, marginals.univariate_interval),
+    }
+    if marginals.bivariate:
+        result["bivariate"] = _accuracy("Pairs", marginals.bivariate, marginals.bivariate_interval)
+    if marginals.trivariate:
+        result["trivariate"] = _accuracy("Triples", marginals.trivariate, None)
+    parts = [result[name] for name in ("univariate", "bivariate") if name in result]
+    value = float(np.mean([part.value for part in parts]))
+    target = float(np.mean([part.target for part in parts if part.target is not None]))
+    result["overall"] = _judged("Accuracy", value, target, marginals.overall_interval)
+    if evaluation.discrimination is not None:
+        result["discriminator"] = _realism(evaluation.discrimination)
+    if evaluation.distances is not None:
+        result["distances"] = _privacy(evaluation)
+    return result
+
+
+def findings(evaluation: Evaluation) -> list[Finding]:
+    """Returns what stands out, the gravest first."""
+    found = [
+        *_copies(evaluation),
+        *_membership(evaluation),
+        *_first(_missing(evaluation)),
+        *_first(_means(evaluation)),
+        *_dependence(evaluation),
+        *_first(_unnamed(evaluation)),
+        *_few_rows(evaluation),
+    ]
+    return sorted(found, key=lambda finding: _GRAVEST_FIRST.index(finding.level))
+
+
+def _accuracy(title: str, scores: list[Score], interval: Interval | None) -> Verdict:
+    value = float(np.mean([score.accuracy for score in scores]))
+    target = float(np.mean([score.ceiling for score in scores]))
+    return _judged(title, value, target, interval)
+
+
+def _judged(title: str, value: float, target: float, interval: Interval | None) -> Verdict:
+    low = interval.low if interval else target
+    short = target - value
+    if interval and value > interval.high:
+        level, text = (
+            Level.NOTE,
+            "Closer than a fresh sample of the original would be; see the privacy tests.",
+        )
+    elif value >= low:
+        level, text = Level.GOOD, "As close as a fresh sample of the original."
+    elif short <= 0.015:
+        level, text = (
+            Level.GOOD,
+            f"Very close: {_points(short)} below what a fresh sample of the original reaches.",
+        )
+    elif short <= 0.05:
+        level, text = Level.FAIR, f"Close, with visible differences: {_points(short)} below a fresh sample."
+    else:
+        level, text = (
+            Level.POOR,
+            f"Clearly different from the original: {_points(short)} below a fresh sample.",
+        )
+    return Verdict(title, value, target, interval, level, text)
+
+
+def _realism(found: Discrimination) -> Verdict:
+    over = found.synthetic - max(found.holdout, 0.5)
+    if over <= 0.03:
+        level, text = Level.GOOD, "A classifier cannot tell synthetic from training records."
+    elif over <= 0.15:
+        level, text = (
+            Level.FAIR,
+            "A classifier tells synthetic from training records a little better than chance.",
+        )
+    else:
+        level, text = Level.POOR, "A classifier tells synthetic from training records: patterns are missing."
+    return Verdict("Realism", found.synthetic, found.holdout, None, level, text)
+
+
+def _privacy(evaluation: Evaluation) -> Verdict:
+    distances = evaluation.distances
+    assert distances is not None
+    if _too_identical(evaluation) or (distances.dcr_share_interval.low > 0.5 and distances.dcr_share > 0.52):
+        level, text = (
+            Level.POOR,
+            "Closer to the training records than to records that were never seen: some were copied.",
+        )
+    elif distances.dcr_share_interval.low > 0.5:
+        level, text = Level.FAIR, "Slightly closer to the training records than chance explains."
+    else:
+        level, text = Level.GOOD, "No closer to the training records than to records that were never seen."
+    return Verdict("Privacy", distances.dcr_share, 0.5, distances.dcr_share_interval, level, text)
+
+
+def _too_identical(evaluation: Evaluation) -> bool:
+    distances = evaluation.distances
+    assert distances is not None
+    return _z(distances.ims_training, distances.ims_holdout, distances.records) > _SIGNIFICANT
+
+
+def _copies(evaluation: Evaluation) -> Iterator[Finding]:
+    distances = evaluation.distances
+    if distances is None:
+        return
+    if _too_identical(evaluation):
+        yield Finding(
+            Level.POOR,
+            "ims_training",
+            f"Training records are copied: {_percent(distances.ims_training)} of the synthetic records are "
+            f"identical to a training record, but only {_percent(distances.ims_holdout)} to a holdout "
+            "record.",
+        )
+    if distances.dcr_share_interval.low > 0.5:
+        yield Finding(
+            Level.POOR if distances.dcr_share > 0.52 else Level.FAIR,
+            "dcr_share",
+            f"{_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
+            "holdout record, where 50 % is expected: single records shine through.",
+        )
+
+
+def _membership(evaluation: Evaluation) -> Iterator[Finding]:
+    if not evaluation.attacks:
+        return
+    attack, p_value = worst(evaluation.attacks)
+    if p_value < _BETRAYED:
+        yield Finding(
+            Level.POOR if attack.auc > 0.55 else Level.FAIR,
+            "membership",
+            f"Training records can be recognised: by {attack.name}, an attacker ranks a training record "
+            f"above another one in {attack.auc:.0%} of all cases, where 50 % is guessing.",
+        )
+
+
+def _missing(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
+    for name, profile in zip(evaluation.columns, evaluation.profiles, strict=True):
+        before, _, after = profile.missing
+        rows = 2 / (1 / profile.rows[0] + 1 / profile.rows[2])
+        if abs(after - before) > _MISSING_MATTERS and abs(_z(before, after, int(rows))) > _SIGNIFICANT:
+            gone = " Missing values were dropped." if after == 0 else ""
+            text = (
+                f"“{name}” is missing in {_percent(after)} of the synthetic rows, "
+                f"but in {_percent(before)} of the training rows.{gone}"
+            )
+            yield abs(after - before), Finding(Level.POOR, "univariate", text)
+
+
+def _means(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
+    for name, profile in zip(evaluation.columns, evaluation.profiles, strict=True):
+        if profile.mean is None or not profile.spread:
+            continue
+        shift = (profile.mean[2] - profile.mean[0]) / profile.spread
+        error = math.sqrt(1 / profile.rows[0] + 1 / profile.rows[2])
+        if abs(shift) > _MEAN_MATTERS and abs(shift) > _SIGNIFICANT * error:
+            level = Level.POOR if abs(shift) > 2 * _MEAN_MATTERS else Level.FAIR
+            direction = "higher" if shift > 0 else "lower"
+            by = f"by {abs(shift):.2f} of its spread"
+            text = f"The mean of “{name}” is {direction} than in the training data, {by}."
+            yield abs(shift), Finding(level, "univariate", text)
+
+
+def _dependence(evaluation: Evaluation) -> Iterator[Finding]:
+    before, after = evaluation.association_training, evaluation.association_synthetic
+    upper = np.triu_indices(len(before), 1)
+    strong = before[upper] > _STRONG
+    if not strong.any():
+        return
+    kept = float(after[upper][strong].sum() / before[upper][strong].sum())
+    if kept >= 1 - (1 - _FADED) / 2:
+        return
+    worst = int((before[upper] - after[upper]).argmax())
+    first, second = (evaluation.columns[index[worst]] for index in upper)
+    yield Finding(
+        Level.POOR if kept < _FADED else Level.FAIR,
+        "bivariate",
+        f"Dependence between columns is lost: of the strength of the {int(strong.sum())} strongest links, "
+        f"{kept:.0%} remains. “{first}” and “{second}”, for example: {before[upper][worst]:.2f} in the "
+        f"training data, {after[upper][worst]:.2f} in the synthetic data (0 is independent, 1 is "
+        "determined).",
+    )
+
+
+def _unnamed(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
+    for position, bins in enumerate(evaluation.data.bins):
+        if OTHER not in bins.categories:
+            continue
+        counts = evaluation.marginals.counts[(position,)]
+        share = counts[0][bins.categories.index(OTHER)] / max(int(counts[0].sum()), 1)
+        if share > _SPREAD_OUT:
+            text = (
+                f"{_percent(share)} of the values of “{evaluation.columns[position]}” are too rare to be "
+                "compared one by one; accuracy counts them as one category and says little about this column."
+            )
+            yield share, Finding(Level.NOTE, "univariate", text)
+
+
+def _few_rows(evaluation: Evaluation) -> Iterator[Finding]:
+    names = ("training", "holdout", "synthetic")
+    few = [f"{rows:,} {name}" for name, rows in zip(names, evaluation.rows, strict=True) if rows < _FEW_ROWS]
+    if few:
+        yield Finding(
+            Level.NOTE, "overall", f"There are only {' and '.join(few)} rows; all figures are rough."
+        )
+
+
+def _first(found: Iterator[tuple[float, Finding]]) -> list[Finding]:
+    return [finding for _, finding in sorted(found, key=lambda pair: -pair[0])[:_MOST_PER_KIND]]
+
+
+def _z(left: float, right: float, rows: int) -> float:
+    share = (left + right) / 2
+    return (left - right) / math.sqrt(max(2 * share * (1 - share) / rows, 1e-12))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "< 0.1 %"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f} points"

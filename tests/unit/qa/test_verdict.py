@@ -1,0 +1,133 @@
+"""Bad generators are exposed by the metric that should, in plain words; good data raise no alarm."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simulacra_qa import evaluate
+from simulacra_qa.metrics.columns import as_table, read_column
+from simulacra_qa.metrics.distances import DistanceScores, closest
+from simulacra_qa.metrics.membership import attack_all, worst
+from simulacra_qa.metrics.records import Records
+from simulacra_qa.results import metrics_document, model_metrics
+from simulacra_qa.verdict import Level, findings, verdicts
+
+
+def population(rows: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    age = rng.normal(45, 12, rows)
+    frame = pd.DataFrame(
+        {
+            "age": age,
+            "income": 1000 * age * np.exp(rng.normal(0, 0.4, rows)),
+            "job": np.where(age + rng.normal(0, 8, rows) > 50, "senior", "junior"),
+            "note": pd.Series(rng.choice(["a", "b", "c"], rows)).mask(rng.random(rows) < 0.15),
+        }
+    )
+    return frame.convert_dtypes()
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return population(4000, 1), population(4000, 2)
+
+
+def metrics_named(halves: tuple[pd.DataFrame, pd.DataFrame], synthetic: pd.DataFrame) -> dict[str, str]:
+    return {finding.metric: finding.text for finding in findings(evaluate(*halves, synthetic))}
+
+
+def test_fresh_sample_raises_no_alarm(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    evaluation = evaluate(*halves, population(4000, 3))
+    assert findings(evaluation) == []
+    assert {verdict.level for verdict in verdicts(evaluation).values()} == {Level.GOOD}
+
+
+def test_copied_records_are_found(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    synthetic = population(4000, 3)
+    synthetic.iloc[:400] = halves[0].iloc[:400]
+    evaluation = evaluate(*halves, synthetic)
+    distances = model_metrics(evaluation).distances
+    assert distances is not None
+    assert distances.ims_training == pytest.approx(0.1)
+    assert distances.ims_holdout == 0
+    texts = metrics_named(halves, synthetic)
+    assert texts["ims_training"].startswith("Training records are copied: 10.0 %")
+    assert "dcr_share" in texts
+    assert "membership" in texts
+    assert verdicts(evaluation)["distances"].level is Level.POOR
+
+
+def test_lost_dependence_is_found(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    rng = np.random.default_rng(0)
+    fresh = population(4000, 3)
+    independent = pd.DataFrame({name: fresh[name].to_numpy()[rng.permutation(4000)] for name in fresh})
+    texts = metrics_named(halves, independent.convert_dtypes())
+    assert texts.keys() == {"bivariate"}
+    assert "Dependence between columns is lost" in texts["bivariate"]
+
+
+def test_dropped_missing_values_are_found(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    fresh = population(4000, 3)
+    texts = metrics_named(halves, fresh.assign(note=fresh["note"].fillna("a")))
+    assert "“note” is missing in 0.0 % of the synthetic rows" in texts["univariate"]
+    assert "Missing values were dropped" in texts["univariate"]
+
+
+def test_shifted_mean_is_found(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    fresh = population(4000, 3)
+    texts = metrics_named(halves, fresh.assign(age=fresh["age"] + 3))
+    assert "The mean of “age” is higher" in texts["univariate"]
+
+
+def test_distances_are_symmetric_in_training_and_holdout(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    synthetic = population(4000, 3)
+    forward, backward = (
+        model_metrics(evaluate(a, b, synthetic)).distances for a, b in (halves, halves[::-1])
+    )
+    assert forward is not None
+    assert backward is not None
+    assert forward.dcr_training == pytest.approx(backward.dcr_holdout, abs=1e-6)
+    assert forward.dcr_share == pytest.approx(1 - (backward.dcr_share or 0), abs=1e-6)
+
+
+def sampled(*frames: pd.DataFrame, seed: int) -> Records:
+    tables = [as_table(frame) for frame in frames]
+    rows = tuple(len(table) for table in tables)
+    records = Records.sampled((rows[0], rows[1], rows[2]), np.random.default_rng(seed))
+    assert records is not None
+    for name in frames[0]:
+        records.add(read_column(tables, str(name)))
+    return records
+
+
+def test_privacy_tests_keep_their_level_where_training_leaves_no_trace() -> None:
+    outside, alarms = 0, 0
+    for seed in range(40):
+        records = sampled(*(population(500, 1000 * part + seed) for part in (1, 2, 3)), seed=seed)
+        *_, distances = closest(records)
+        assert isinstance(distances, DistanceScores)
+        outside += not distances.dcr_share_interval.low <= 0.5 <= distances.dcr_share_interval.high
+        alarms += worst(attack_all(*records.points()))[1] < 0.05
+    assert outside <= 5
+    assert alarms <= 5
+
+
+def test_missing_patterns_are_seen_by_the_classifier(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    fresh = population(4000, 3)
+    good, bad = (
+        evaluate(*halves, synthetic) for synthetic in (fresh, fresh.assign(age=fresh["age"].round()))
+    )
+    assert good.discrimination is not None
+    assert bad.discrimination is not None
+    assert good.discrimination.synthetic == pytest.approx(0.5, abs=0.03)
+    assert good.discrimination.holdout == pytest.approx(0.5, abs=0.03)
+    assert verdicts(good)["discriminator"].level is Level.GOOD
+    assert verdicts(bad)["discriminator"].level is not Level.GOOD
+
+
+def test_document_holds_every_column_and_pair(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    document = metrics_document(evaluate(*halves, population(4000, 3)))
+    assert [column["column"] for column in document["columns"]] == list(halves[0])
+    assert len(document["pairs"]) == 6
+    low, high = document["intervals"]["overall_max"]
+    assert low < document["metrics"]["accuracy"]["overall_max"] < high
