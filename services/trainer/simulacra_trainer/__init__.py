@@ -1,0 +1,1 @@
+"""The trainer: owns generators, plans and runs their training."""

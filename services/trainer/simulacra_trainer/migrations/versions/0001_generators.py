@@ -1,0 +1,31 @@
+"""The kernel's tables, generators, and what was generated with each of them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from simulacra.store import UtcDateTime, kernel
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Creates the tables."""
+    kernel.create_v1()
+    kernel.create_resource_table_v1(
+        "generators",
+        sa.Column("training_status", sa.Text, nullable=False),
+        sa.Column("state", sa.JSON, nullable=False),
+    )
+    op.create_table(
+        "generator_usage",
+        sa.Column("generator_id", sa.Text, primary_key=True),
+        sa.Column("usage_id", sa.Text, primary_key=True),
+        sa.Column("datapoints", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "releases",
+        sa.Column("resource_id", sa.Text, primary_key=True),
+        sa.Column("user_uri", sa.Text, primary_key=True),
+        sa.Column("due_at", UtcDateTime, nullable=False),
+    )

@@ -1,0 +1,204 @@
+"""The tables of a generator that has not been trained: added, changed, removed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from simulacra.domain import (
+    ColumnSchema,
+    Generator,
+    ProgressStatus,
+    SourceTable,
+    SourceTableAddConfig,
+    SourceTableConfig,
+    TableSchema,
+    source_table_config,
+)
+from simulacra.errors import InvalidArgument, ResourceNotFound, WrongState
+from simulacra.rpc import Principal
+from simulacra.store import Database, Transaction, body_hash, idempotent, remember
+from simulacra.store.releases import HeldReferences
+from simulacra_trainer.configuration import checked, foreign_keys_of, reconfigured, source_table
+from simulacra_trainer.service import GeneratorService, uri_of
+from simulacra_trainer.sources import Sources, connectors_of
+from simulacra_trainer.state import TrainingState
+
+__all__ = ["TableService"]
+
+_OPEN = (ProgressStatus.NEW, ProgressStatus.CONTINUE, ProgressStatus.FAILED, ProgressStatus.CANCELED)
+
+
+class TableService:
+    """Changes of tables; each checks the whole generator as if it were created so.
+
+    Args:
+        database: The trainer's.
+        generators: The generators.
+        sources: Tables at connectors.
+        references: The connectors that generators use.
+        new_id: Gives ids.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        generators: GeneratorService,
+        sources: Sources,
+        references: HeldReferences,
+        *,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._database = database
+        self._generators = generators
+        self._sources = sources
+        self._references = references
+        self._new_id = new_id
+
+    async def add(
+        self, viewer: Principal, id: str, config: SourceTableAddConfig, *, request_id: str | None
+    ) -> Generator:
+        """Adds a table with the columns and keys that are found at its source.
+
+        `include_children` adds no other tables yet: they would be independent of this one.
+        """
+        digest = body_hash({"id": id, "config": config.model_dump(mode="json")})
+        async with self._database.begin() as tx:
+            earlier = await idempotent(tx, viewer.user_id, "AddSourceTable", request_id, digest)
+        if earlier is not None:
+            return await self._generators.get(viewer, id)
+        generator = await self._generators.get(viewer, id)
+        _require_open(generator)
+        connector, schema = await self._sources.find(config.source_connector_id, config.location)
+        table = source_table(
+            _discovered(config, schema, generator),
+            _names(schema),
+            connector,
+            id=self._new_id(),
+            new_id=self._new_id,
+        )
+        new = [c for c in connectors_of([table]) if c not in connectors_of(generator.tables or ())]
+        await self._references.take(uri_of(id), generator.name or "", new)
+
+        async def change(tx: Transaction, current: Generator, state: TrainingState) -> Generator:
+            _require_open(current)
+            changed = checked(current, [*(current.tables or ()), table])
+            await self._references.keep(tx, uri_of(id))
+            await remember(tx, viewer.user_id, "AddSourceTable", request_id, digest, response=id)
+            return changed
+
+        try:
+            return await self._generators.change(viewer, id, change)
+        except BaseException:
+            await self._references.give_back(uri_of(id))
+            raise
+
+    async def update(
+        self, viewer: Principal, id: str, table_id: str, changes: Mapping[str, Any]
+    ) -> Generator:
+        """Changes fields of a table's config; its name is changed in the keys that point at it, too."""
+
+        async def change(tx: Transaction, current: Generator, state: TrainingState) -> Generator:
+            _require_open(current)
+            old = _table(current, table_id)
+            _require_kept_codecs(current, state, old, changes)
+            config = source_table_config(old).updated(changes)
+            new = reconfigured(old, config, new_id=self._new_id)
+            tables = [new if table.id == table_id else table for table in current.tables or ()]
+            return checked(current, [_renamed(table, old.name, new.name) for table in tables])
+
+        return await self._generators.change(viewer, id, change)
+
+    async def delete(self, viewer: Principal, id: str, table_id: str) -> Generator:
+        """Removes a table, and the foreign keys that point at it."""
+
+        async def change(tx: Transaction, current: Generator, state: TrainingState) -> Generator:
+            _require_open(current)
+            old = _table(current, table_id)
+            left = [_without_keys_to(t, old.name) for t in current.tables or () if t.id != table_id]
+            unused = [c for c in connectors_of([old]) if c not in connectors_of(left)]
+            await self._references.release_later(tx, uri_of(id), unused)
+            return checked(current, left)
+
+        changed = await self._generators.change(viewer, id, change)
+        await self._references.release_due()
+        return changed
+
+
+def _require_open(generator: Generator) -> None:
+    if generator.training_status not in _OPEN:
+        raise WrongState(
+            f'generator "{generator.name}" is {generator.training_status}; its tables can no longer be '
+            "changed, clone it to change the copy's",
+            current_status=generator.training_status.value,
+        )
+
+
+def _require_kept_codecs(
+    generator: Generator, state: TrainingState, table: SourceTable, changes: Mapping[str, Any]
+) -> None:
+    """A model to go on from fits its columns as they are."""
+    if not any(model.table_id == table.id for model in state.initial_models or ()):
+        return
+    for path in changes:
+        if path.partition(".")[0] not in ("name", "model_configuration", "language_model_configuration"):
+            raise WrongState(
+                f'generator "{generator.name}" goes on from weights that fit table "{table.name}" as it is: '
+                f"{path} cannot be changed; clone the original with training_status NEW",
+                current_status=generator.training_status.value,
+            )
+
+
+def _table(generator: Generator, id: str) -> SourceTable:
+    for table in generator.tables or ():
+        if table.id == id:
+            return table
+    raise ResourceNotFound(
+        f'there is no table {id!r} in generator "{generator.name}"', id=id, resource="table"
+    )
+
+
+def _discovered(config: SourceTableAddConfig, schema: TableSchema, generator: Generator) -> SourceTableConfig:
+    """Returns the config of a table with the keys of its source, under a name that is not taken."""
+    taken = {table.name for table in generator.tables or ()}
+    if config.name in taken:
+        raise InvalidArgument.of("config.name", f'table "{config.name}" is in the generator already')
+    name = base = config.name or _name_of(config.location)
+    number = 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    primary_key = list(schema.primary_key or ())
+    return SourceTableConfig(
+        name=name,
+        source_connector_id=config.source_connector_id,
+        location=config.location,
+        model_configuration=config.model_configuration,
+        language_model_configuration=config.language_model_configuration,
+        primary_key=primary_key[0] if primary_key else None,
+        primary_key_columns=primary_key if len(primary_key) > 1 else None,
+        foreign_keys=foreign_keys_of(schema.foreign_keys or (), generator.tables or ()),
+    )
+
+
+def _name_of(location: str) -> str:
+    """Returns a table's name: the last part of a path without extensions, or of a dotted name."""
+    last = location.rstrip("/").rpartition("/")[2]
+    name = last.partition(".")[0] if "/" in location else last.rpartition(".")[2]
+    return (name or location)[:256]
+
+
+def _names(schema: TableSchema) -> list[str]:
+    columns: list[ColumnSchema] = schema.columns
+    return [column.name for column in columns]
+
+
+def _renamed(table: SourceTable, old: str, new: str) -> SourceTable:
+    keys = [
+        key.updated({"referenced_table": new}) if key.referenced_table == old else key
+        for key in table.foreign_keys or ()
+    ]
+    return table.updated({"foreign_keys": keys})
+
+
+def _without_keys_to(table: SourceTable, name: str) -> SourceTable:
+    return table.updated(
+        {"foreign_keys": [key for key in table.foreign_keys or () if key.referenced_table != name]}
+    )
