@@ -1,0 +1,1 @@
+"""The generator service: owns synthetic datasets and probes, samples from trained generators."""
