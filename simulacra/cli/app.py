@@ -1,0 +1,159 @@
+"""The commands: what they take. What they do is in the modules that they load when they run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulacra.cli.options import Address, ApiKey, DataDir, Json, client
+from simulacra.cli.output import EXIT_CODES_HELP, ExitCode, handles_errors, note, print_json
+from simulacra.cli.resources import add_resource_commands
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Privacy-safe synthetic data of your own databases and files.",
+    epilog=EXIT_CODES_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MaxTrainingMinutes = Annotated[
+    float | None, typer.Option(min=0.01, help="At most so many minutes of training for each model.")
+]
+Seed = Annotated[int | None, typer.Option(help="The same seed, data and version give the same rows.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import simulacra
+
+        typer.echo(simulacra.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="The version.", show_default=False),
+    ] = False,
+) -> None:
+    """Privacy-safe synthetic data of your own databases and files."""
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def up(
+    data_dir: DataDir = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The gateway's port; 0 is any free one.")
+    ] = 8400,
+    as_json: Json = False,
+) -> None:
+    """Runs the whole platform in one process, until Ctrl-C."""
+    from simulacra.cli.up import run
+
+    run(data_dir, host=host, port=port, as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def demo(
+    output: Annotated[Path, typer.Option(help="The folder for rows and report.")] = Path("demo-output"),
+    rows: Annotated[int, typer.Option(min=500, help="How many real flights to learn from.")] = 20_000,
+    seed: Seed = 1,
+    max_training_minutes: MaxTrainingMinutes = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Trains on real flights, shows the accuracy, writes synthetic rows and the report."""
+    from simulacra.cli.demo import run
+
+    run(output, rows=rows, seed=seed, max_training_minutes=max_training_minutes, as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def synthesize(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE", help="CSV or Parquet files: one table each.")
+    ],
+    output: Annotated[Path, typer.Option(help="The folder that gets TABLE.parquet for each table.")],
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of each table. By default as many as it has.")
+    ] = None,
+    seed: Seed = None,
+    max_training_minutes: MaxTrainingMinutes = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the quality report; of several tables, FILE-TABLE.html each."),
+    ] = None,
+    metrics: Annotated[Path | None, typer.Option(help="Where to write each table's metrics as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Makes synthetic data of files: trains, generates and writes, without a running platform."""
+    from simulacra.cli.synthesize import Task, run
+
+    run(
+        Task(
+            sources=tuple(sources),
+            output=output,
+            rows=rows,
+            seed=seed,
+            max_training_minutes=max_training_minutes,
+            report=report,
+            metrics=metrics,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def watch(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Jobs or resources. By default all unended jobs.")
+    ] = None,
+    address: Address = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Shows jobs while they run, until the named ones have ended; with --json one line for each change."""
+    from simulacra.cli.watch import run
+
+    with client(address, api_key, data_dir) as simulacra:
+        succeeded = run(simulacra, tuple(ids or ()), as_json=as_json)
+    if not succeeded:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def probe(
+    generator: Annotated[str, typer.Argument(help="The generator's id.")],
+    size: Annotated[int, typer.Option("--rows", "--size", min=1, help="Rows of each table.")] = 10,
+    seed: Seed = None,
+    address: Address = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Shows a few synthetic rows of a trained generator."""
+    from simulacra.cli.frames import records_of, show_frame
+
+    with client(address, api_key, data_dir) as simulacra:
+        frames = simulacra.probe(generator, size=size, seed=seed, return_type="dict")
+    assert isinstance(frames, dict)
+    if as_json:
+        print_json({name: records_of(frame) for name, frame in frames.items()})
+        return
+    for name, frame in frames.items():
+        note(name, style="bold")
+        show_frame(frame, rows=len(frame))
+
+
+add_resource_commands(app)

@@ -1,0 +1,168 @@
+"""Jobs: watched over reconnects, waited for with a live display."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from simulacra.client._aio.session import AsyncSession
+from simulacra.client._progress import ENDED, JobDisplay, NoDisplay, failure_of, job_display
+from simulacra.client._tables import ResourceList
+from simulacra.domain import Job, JobLogLine, ProgressStatus
+from simulacra.errors import JobFailed, ServiceUnavailable, WrongState
+from simulacra.wire import from_proto
+
+__all__ = ["AsyncJobs", "wait_for", "watch_jobs"]
+
+RECONNECT_SECONDS = 120.0
+"""How long a watch outlasts a platform that does not answer."""
+
+
+async def watch_jobs(
+    session: AsyncSession, *, job_ids: tuple[str, ...] = (), resource_ids: tuple[str, ...] = ()
+) -> AsyncGenerator[Job, None]:
+    """Yields each state of jobs until all named ones have ended; if none is named, of all jobs, without end.
+
+    A broken stream is taken up again with the resume token of its last message, so nothing comes twice.
+    """
+    token, waited, pause = "", 0.0, 0.1
+    while True:
+        try:
+            updates = session.stream(
+                "JobService.WatchJobs", job_ids=job_ids, resource_ids=resource_ids, resume_token=token
+            )
+            async with aclosing(updates):
+                async for update in updates:
+                    token, waited, pause = update.resume_token or token, 0.0, 0.1
+                    if update.HasField("job"):
+                        yield from_proto(update.job, Job)
+            return
+        except ServiceUnavailable:
+            if waited > RECONNECT_SECONDS:
+                raise
+        await session.transport.sleep(pause)
+        waited, pause = waited + pause, min(5.0, pause * 2)
+
+
+async def wait_for(
+    session: AsyncSession,
+    *,
+    job_ids: tuple[str, ...] = (),
+    resource_ids: tuple[str, ...] = (),
+    progress_bar: bool = True,
+    interval: float = 2.0,
+    again: str = "",
+) -> Job:
+    """Waits until a job has ended and returns it.
+
+    Args:
+        session: The connection.
+        job_ids: The job, or
+        resource_ids: the resource whose latest job it is.
+        progress_bar: Whether to draw the progress.
+        interval: Seconds between redraws when nothing changes.
+        again: What to type to wait on, said when the wait is interrupted.
+
+    Raises:
+        JobFailed: If the job failed, with its step's message, or was canceled.
+        WrongState: If the resource has no job.
+    """
+    display: JobDisplay = job_display(interval=interval) if progress_bar else NoDisplay()
+    job: Job | None = None
+    try:
+        async with aclosing(watch_jobs(session, job_ids=job_ids, resource_ids=resource_ids)) as updates:
+            async for job in updates:
+                display.show(job)
+    except KeyboardInterrupt:
+        display.close()
+        if not session.transport.temporary:
+            _say_that_it_goes_on(job, again)
+        raise
+    finally:
+        display.close()
+    if job is None or job.progress is None:
+        raise WrongState("there is no job to wait for; start it first", current_status="NEW")
+    return _ended(job)
+
+
+def _ended(job: Job) -> Job:
+    progress = job.progress
+    assert progress is not None
+    job_id, status = progress.id or "", progress.status
+    if status == ProgressStatus.FAILED:
+        reason, step = failure_of(progress)
+        code = str(step.step_code or "") if step else ""
+        raise JobFailed(reason, job_id=job_id, step_code=code, status=str(status))
+    if status == ProgressStatus.CANCELED:
+        raise JobFailed(
+            f"the job {job_id} was canceled; start it again to go on", job_id=job_id, status=str(status)
+        )
+    if status not in ENDED:
+        raise ServiceUnavailable(
+            f"the platform ended the watch of job {job_id}, which is {status}; wait again"
+        )
+    return job
+
+
+def _say_that_it_goes_on(job: Job | None, again: str) -> None:
+    from rich.console import Console
+
+    job_id = (job and job.progress and job.progress.id) or ""
+    ways = " or ".join(f"`{way}`" for way in (again, f"simulacra watch {job_id}" if job_id else "") if way)
+    Console(stderr=True).print(
+        f"Stopped waiting; the job goes on. Watch it with {ways}.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+class AsyncJobs:
+    """The jobs that the caller may see: trainings, generations, evaluations."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self, job_id: str) -> Job:
+        """Returns one job."""
+        return await self._session.call("JobService.GetJob", Job, id=job_id)
+
+    async def list(
+        self,
+        *,
+        statuses: tuple[str, ...] = (),
+        kinds: tuple[str, ...] = (),
+        resource_ids: tuple[str, ...] = (),
+        limit: int | None = None,
+    ) -> ResourceList[Job]:
+        """Returns jobs, newest first; all of them unless `limit` is given."""
+        return await self._session.pages(
+            "JobService.ListJobs", Job, limit=limit, statuses=statuses, kinds=kinds, resource_ids=resource_ids
+        )
+
+    async def cancel(self, job_id: str) -> Job:
+        """Asks a job to stop and returns it; it ends CANCELED within seconds."""
+        return await self._session.call("JobService.CancelJob", Job, id=job_id)
+
+    def watch(self, *job_ids: str, resource_ids: tuple[str, ...] = ()) -> AsyncGenerator[Job, None]:
+        """Yields each state of jobs until all named ones have ended; of all unended jobs if none is named."""
+        return watch_jobs(self._session, job_ids=job_ids, resource_ids=resource_ids)
+
+    async def wait(self, job_id: str, *, progress_bar: bool = True, interval: float = 2.0) -> Job:
+        """Waits until a job has ended and returns it.
+
+        Raises:
+            JobFailed: If it failed or was canceled.
+        """
+        again = f'client.jobs.wait("{job_id}")'
+        return await wait_for(
+            self._session, job_ids=(job_id,), progress_bar=progress_bar, interval=interval, again=again
+        )
+
+    async def log(
+        self, job_id: str, *, step_id: str | None = None, follow: bool = False
+    ) -> AsyncGenerator[JobLogLine, None]:
+        """Yields the lines of a job's log; with `follow`, until the job has ended."""
+        lines: Any = self._session.stream("JobService.ReadJobLog", id=job_id, step_id=step_id, follow=follow)
+        async with aclosing(lines):
+            async for line in lines:
+                yield from_proto(line, JobLogLine)

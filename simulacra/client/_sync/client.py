@@ -1,0 +1,297 @@
+# Made from simulacra/client/_aio/client.py by `python -m simulacra.client._unasync`; do not edit.
+"""The entry point: `AsyncSimulacra`, and made from it `Simulacra`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from simulacra.client._frames import INLINE_LIMIT, Source, as_sources, frame_of
+from simulacra.client._opener import opener
+from simulacra.client._requests import assign, validated
+from simulacra.client._sampling import nullable_columns, seed_sources, sizes_of, split_seed
+from simulacra.client._sync.connector import Connector, Connectors
+from simulacra.client._sync.generator import Generator, Generators
+from simulacra.client._sync.jobs import Jobs
+from simulacra.client._sync.platform import (
+    ApiKeys,
+    Computes,
+    Evaluations,
+    Notifications,
+    Users,
+)
+from simulacra.client._sync.session import Session
+from simulacra.client._sync.synthetic_dataset import SyntheticDataset, SyntheticDatasets
+from simulacra.client._sync.transfers import read_tables, upload
+from simulacra.client._tables import ResourceList
+from simulacra.client._transport import Transport
+from simulacra.domain import (
+    AboutService,
+    ConnectorConfig,
+    CurrentUser,
+    GeneratorConfig,
+    ModelConfiguration,
+    ModelDescription,
+    Probe,
+    ProgressStatus,
+    SourceTableConfig,
+    SyntheticDatasetConfig,
+    SyntheticProbeConfig,
+    SyntheticTableConfig,
+    SyntheticTableConfiguration,
+    UserSettingsUpdateConfig,
+)
+from simulacra.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Simulacra"]
+
+
+class Simulacra:
+    """A client of a platform.
+
+    Args:
+        address: `host:port`, or a URL whose scheme says whether to use TLS (without one: for all but
+            loopback). By default SIMULACRA_ADDRESS; without that, a platform is started for you in a process
+            of its own, which ends with this client.
+        api_key: By default SIMULACRA_API_KEY.
+        data_dir: Where the platform that is started for you keeps its data; by default SIMULACRA_DATA_DIR,
+            or `~/.simulacra`. If another process runs one there, that one is used. `":temporary:"` is a
+            folder that goes with this client.
+    """
+
+    def __init__(
+        self, address: str | None = None, api_key: str | None = None, *, data_dir: str | Path | None = None
+    ) -> None:
+        self._transport = Transport(opener(address, api_key, data_dir))
+        session = self._session = Session(self._transport)
+        self.connectors = Connectors(session)
+        self.generators = Generators(session)
+        self.synthetic_datasets = SyntheticDatasets(session)
+        self.jobs = Jobs(session)
+        self.computes = Computes(session)
+        self.users = Users(session)
+        self.api_keys = ApiKeys(session)
+        self.notifications = Notifications(session)
+        self.evaluations = Evaluations(session)
+
+    def __enter__(self) -> "Simulacra":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection, and ends the platform that was started for this client."""
+        self._transport.close()
+
+    @property
+    def address(self) -> str | None:
+        """Where the platform listens; None before the first call."""
+        return self._transport.endpoint.address if self._transport.endpoint else None
+
+    def about(self) -> AboutService:
+        """Returns what the platform says about itself."""
+        return self._session.call("PlatformService.GetAbout", AboutService)
+
+    def models(self, model_type: str | None = None) -> ResourceList[ModelDescription]:
+        """Returns what `ModelConfiguration.model` accepts."""
+        found: Any = self._session.do("PlatformService.ListModels", model_type=model_type)
+        return ResourceList(self._session.bind(item, ModelDescription) for item in found.results)
+
+    def me(self) -> CurrentUser:
+        """Returns the caller: name, settings, limits and what is used of them."""
+        return self._session.call("UserService.GetCurrentUser", CurrentUser)
+
+    def update_settings(self, config: UserSettingsUpdateConfig | Mapping[str, Any]) -> CurrentUser:
+        """Changes the caller's profile and assistant settings."""
+        return self._session.call(
+            "UserService.UpdateUserSettings", CurrentUser, config=validated(UserSettingsUpdateConfig, config)
+        )
+
+    def connect(self, config: ConnectorConfig | Mapping[str, Any], test_connection: bool = True) -> Connector:
+        """Creates a connector to a database or bucket; the connection is tested first unless told not to."""
+        return self.connectors.create(config, test_connection=test_connection)
+
+    def train(
+        self,
+        config: GeneratorConfig | Mapping[str, Any] | None = None,
+        *,
+        data: object = None,
+        name: str | None = None,
+        seed: int | None = None,
+        model_configuration: ModelConfiguration | Mapping[str, Any] | None = None,
+        start: bool = True,
+        wait: bool = True,
+        progress_bar: bool = True,
+    ) -> Generator:
+        """Creates a generator and trains it.
+
+        Args:
+            config: What to train on and how; or
+            data: a frame, an Arrow table, a file (parquet, csv, ...), or a dict or list of them: one table
+                each. What is over 1 MiB is uploaded in chunks.
+            name: The generator's name; by default the first table's.
+            seed: The seed of everything random.
+            model_configuration: With `data`: how each table's model is trained.
+            start: Whether to start training.
+            wait: Whether to wait until it has ended.
+            progress_bar: Whether to draw the progress while waiting.
+
+        Raises:
+            InvalidArgument: If the configuration or the data is wrong; each wrong field is named.
+            JobFailed: If training failed, with the failed step's message.
+        """
+        generator = self.generators.create(
+            self._generator_config(config, data, name, seed, model_configuration)
+        )
+        if start:
+            generator.training.start()
+            if wait:
+                generator.training.wait(progress_bar=progress_bar)
+        return generator
+
+    def _generator_config(
+        self, config: Any, data: object, name: str | None, seed: int | None, model_configuration: Any
+    ) -> GeneratorConfig:
+        if (config is None) == (data is None):
+            raise InvalidArgument.of("config", "give either config or data")
+        made: GeneratorConfig
+        if config is not None:
+            made = validated(GeneratorConfig, config).model_copy(deep=True)
+        else:
+            sources: list[Source] = self._session.in_thread(lambda: as_sources(data))
+            tables = [self._source_table(source, model_configuration) for source in sources]
+            made = GeneratorConfig(name=sources[0].name, tables=tables)
+        if name is not None:
+            assign(made, "name", name)
+        if seed is not None:
+            assign(made, "seed", seed)
+        return made
+
+    def _source_table(self, source: Source, model_configuration: Any) -> SourceTableConfig:
+        model = (
+            validated(ModelConfiguration, model_configuration) if model_configuration is not None else None
+        )
+        if isinstance(source.data, bytes) and source.size <= INLINE_LIMIT:
+            return SourceTableConfig(name=source.name, data=source.data, model_configuration=model)
+        connector = self._uploaded(source)
+        location = (connector.locations())[0]
+        return SourceTableConfig(
+            name=source.name, source_connector_id=connector.id, location=location, model_configuration=model
+        )
+
+    def _uploaded(self, source: Source) -> Connector:
+        return self._session.bind(upload(self._session, source), Connector)
+
+    def generate(
+        self,
+        generator: Generator | str | None = None,
+        config: SyntheticDatasetConfig | Mapping[str, Any] | None = None,
+        *,
+        size: int | Mapping[str, int] | None = None,
+        seed: object = None,
+        name: str | None = None,
+        start: bool = True,
+        wait: bool = True,
+        progress_bar: bool = True,
+    ) -> SyntheticDataset:
+        """Creates a synthetic dataset and generates it.
+
+        Args:
+            generator: A trained generator, or its id; may be left out if `config` names it.
+            config: The full configuration of tables and delivery; by default all tables, as large as their
+                sources.
+            size: The number of rows of every subject table, or a dict of them by table.
+            seed: A whole number: the same seed gives the same rows. Or seed data for conditional generation:
+                a frame, rows as a list of dicts, a file, or a dict of them by table; each row is completed.
+            name: The dataset's name.
+            start: Whether to start the generation.
+            wait: Whether to wait until it has ended.
+            progress_bar: Whether to draw the progress while waiting.
+
+        Raises:
+            InvalidArgument: If the configuration is wrong; each wrong field is named.
+            JobFailed: If the generation failed, with the failed step's message.
+        """
+        made = self._sampling_config(SyntheticDatasetConfig, generator, config, size, seed)
+        if name is not None:
+            assign(made, "name", name)
+        dataset = self.synthetic_datasets.create(made)
+        if start:
+            dataset.generation.start()
+            if wait:
+                dataset.generation.wait(progress_bar=progress_bar)
+        return dataset
+
+    def probe(
+        self,
+        generator: Generator | str | None = None,
+        *,
+        size: int | Mapping[str, int] | None = None,
+        seed: object = None,
+        config: SyntheticProbeConfig | Mapping[str, Any] | None = None,
+        return_type: Literal["auto", "dict"] = "auto",
+    ) -> "pd.DataFrame | dict[str, pd.DataFrame]":
+        """Returns a few rows at once, without making a dataset.
+
+        Args:
+            generator: A trained generator, or its id; may be left out if `config` names it.
+            size: The number of rows of every subject table (default 1), or a dict of them by table.
+            seed: A whole number, or seed data, as for `generate`.
+            config: The full configuration.
+            return_type: `auto`: a frame if there is one table, else a dict of them; `dict`: always a dict.
+        """
+        made = self._sampling_config(SyntheticProbeConfig, generator, config, size, seed)
+        tables = read_tables(self._session, "ProbeService.ProbeStream", config=made)
+        nullable = nullable_columns(self._described(generator, made.generator_id))
+        frames = {name: frame_of(table, nullable=nullable.get(name, ())) for name, table in tables.items()}
+        return next(iter(frames.values())) if return_type == "auto" and len(frames) == 1 else frames
+
+    def probe_rows(self, config: SyntheticProbeConfig | Mapping[str, Any]) -> list[Probe]:
+        """Returns at most 1,000 rows as plain JSON values, as clients without Arrow read them."""
+        found: Any = self._session.do("ProbeService.Probe", config=validated(SyntheticProbeConfig, config))
+        return [self._session.bind(item, Probe) for item in found.probes]
+
+    def _sampling_config(
+        self, cls: type[Any], generator: Generator | str | None, config: Any, size: Any, seed: object
+    ) -> Any:
+        made = validated(cls, config if config is not None else {}).model_copy(deep=True)
+        if generator is not None:
+            made.generator_id = generator if isinstance(generator, str) else generator.id
+        if not made.generator_id:
+            raise InvalidArgument.of("generator_id", "is required; give a generator or its id")
+        number, seed_data = split_seed(seed)
+        if number is not None:
+            assign(made, "seed", number)
+        if size is None and seed_data is None:
+            return made
+        known = self._described(generator, made.generator_id)
+        tables = {table.name: table for table in made.tables or []}
+        for table_name, rows in sizes_of(size, known).items():
+            assign(_configuration(tables, table_name), "sample_size", rows, name="size")
+        for source in self._session.in_thread(lambda: seed_sources(seed_data, known)):
+            configuration = _configuration(tables, source.name)
+            if source.size <= INLINE_LIMIT and isinstance(source.data, bytes):
+                configuration.sample_seed_data = source.data
+            else:
+                configuration.sample_seed_connector_id = (self._uploaded(source)).id
+        made.tables = list(tables.values())
+        return made
+
+    def _described(self, generator: Generator | str | None, generator_id: str) -> Generator:
+        """Returns the generator with its tables: the one that the caller holds, if it knows them."""
+        if isinstance(generator, Generator) and generator.training_status == ProgressStatus.DONE:
+            return generator
+        return self.generators.get(generator_id)
+
+
+def _configuration(tables: dict[str, SyntheticTableConfig], name: str) -> SyntheticTableConfiguration:
+    table = tables.setdefault(name, SyntheticTableConfig(name=name))
+    if table.configuration is None:
+        table.configuration = SyntheticTableConfiguration()
+    return table.configuration

@@ -1,0 +1,95 @@
+"""Frames go out as Parquet and come back with their types."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from simulacra.client._frames import as_sources, frame_of, parquet_of, table_name_of
+from simulacra.errors import InvalidArgument, UnsupportedData
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "count": [1, 2, 3],
+            "rate": [0.5, None, 1.5],
+            "nullable": pd.array([1, None, 3], dtype="Int32"),
+            "flag": pd.array([True, None, False], dtype="boolean"),
+            "name": ["a", None, "c"],
+            "at": pd.Series([pd.Timestamp("2020-01-01"), pd.NaT, pd.Timestamp("2021-02-03 04:05:06")]),
+            "kind": pd.Categorical(["x", "y", "x"]),
+        }
+    )
+
+
+def test_types_survive_the_way_there_and_back() -> None:
+    original = frame()
+    table = pq.read_table(pa.BufferReader(parquet_of(original, name="t")))
+    pd.testing.assert_frame_equal(frame_of(table), original)
+
+
+def test_whole_numbers_with_nulls_stay_whole_numbers_without_metadata() -> None:
+    table = pa.table({"a": pa.array([2**60 + 1, None]), "b": pa.array([True, None]), "c": pa.array([1, 2])})
+    read = frame_of(table)
+    assert read.dtypes.astype(str).to_dict() == {"a": "Int64", "b": "boolean", "c": "int64"}
+    assert read["a"][0] == 2**60 + 1
+
+
+def test_mixed_types_in_a_column_are_refused_with_its_name() -> None:
+    with pytest.raises(UnsupportedData, match="mixed"):
+        parquet_of(pd.DataFrame({"mixed": [1, "a", {"b": 1}]}), name="t")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"m": [1, "a", 2.5]}, 'column "m" has values of the types float, int, str; make them one type'),
+        ({"c": pd.Series(["\ud800"], dtype=object)}, "surrogates not allowed"),
+        ({"c": [1j]}, "column c with type complex128"),
+    ],
+)
+def test_what_parquet_cannot_hold_is_told_in_a_sentence(columns: dict[str, object], words: str) -> None:
+    with pytest.raises(UnsupportedData, match=words):
+        parquet_of(pd.DataFrame(columns), name="t")
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    for data in (pd.DataFrame([[1, 2]], columns=["a", "a"]), pa.table([[1], [2]], names=["a", "a"])):
+        with pytest.raises(UnsupportedData, match='two columns "a"; rename one'):
+            parquet_of(data, name="t")
+
+
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [("people.csv", "people"), ("people.csv.gz", "people"), ("a.b.parquet", "a.b"), ("x.jsonl", "x")],
+)
+def test_a_files_table_is_named_after_it(file: str, table: str) -> None:
+    assert table_name_of(Path("some/where") / file) == table
+
+
+def test_sources_come_from_frames_paths_lists_and_dicts(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("a\n1\n")
+    assert [source.name for source in as_sources({"one": frame(), "two": path})] == ["one", "two"]
+    assert [source.file_name for source in as_sources([str(path)])] == ["people.csv"]
+    assert as_sources(frame(), name="mine")[0].name == "mine"
+    assert as_sources(pa.table({"a": [1]}))[0].file_name == "data.parquet"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("nowhere.csv", 'no file "nowhere.csv"'),
+        (__file__, "none of the kinds"),
+        ([], "at least one table"),
+        (7, "give a DataFrame.* not int"),
+        ([frame(), frame()], 'more than one table is called "data"'),
+    ],
+)
+def test_wrong_data_is_refused_with_the_reason(data: object, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message) as caught:
+        as_sources(data)
+    assert caught.value.violations[0].field == "data"
