@@ -35,12 +35,19 @@ class Portal:
             tasks.append(loop.create_task(coroutine))
             tasks[0].add_done_callback(lambda task: _settle(answer, task))
 
-        loop.call_soon_threadsafe(begin)
+        def end() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:  # interrupted before the loop was told to begin
+                coroutine.close()
+                answer.cancel()
+
         try:
+            loop.call_soon_threadsafe(begin)  # Ctrl-C may arrive in here, when the loop has begun already
             return answer.result()
         except BaseException:
             if not answer.done():
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                loop.call_soon_threadsafe(end)
                 wait([answer], CLEAN_UP_SECONDS)  # the caller's own clean-up comes after the coroutine's
             raise
 

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -71,6 +73,33 @@ def test_ctrl_c_cancels_and_waits_for_the_clean_up() -> None:
                 await asyncio.sleep(0)
             steps.append("cleaned up")
 
+    with pytest.raises(KeyboardInterrupt):
+        portal.run(interrupted())
+    assert steps == ["cleaned up"]
+    portal.close()
+
+
+def test_ctrl_c_while_the_loop_is_told_to_begin_cancels_too() -> None:
+    """The signal may arrive when the coroutine has been handed over, and before anybody waits for it."""
+    portal = Portal()
+    portal.run(add(1, 2))
+    assert portal._loop is not None
+    hand_over = portal._loop.call_soon_threadsafe
+    steps: list[str] = []
+
+    async def interrupted() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("cleaned up")
+
+    def hand_over_and_be_interrupted(*arguments: Any) -> None:
+        portal._loop.call_soon_threadsafe = hand_over  # type: ignore[union-attr, method-assign]
+        hand_over(*arguments)
+        time.sleep(0.1)  # the coroutine runs
+        raise KeyboardInterrupt
+
+    portal._loop.call_soon_threadsafe = hand_over_and_be_interrupted  # type: ignore[assignment, method-assign]
     with pytest.raises(KeyboardInterrupt):
         portal.run(interrupted())
     assert steps == ["cleaned up"]
