@@ -1,5 +1,6 @@
 """The commands: what they take. What they do is in the modules that they load when they run."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,13 @@ MaxTrainingMinutes = Annotated[
     float | None, typer.Option(min=0.01, help="At most so many minutes of training for each model.")
 ]
 Seed = Annotated[int | None, typer.Option(help="The same seed, data and version give the same rows.")]
+
+
+class Reference(StrEnum):
+    """What synthetic data are compared with."""
+
+    TRAINING = "training"
+    ORIGINAL = "training+holdout"
 
 
 def _version(wanted: bool) -> None:
@@ -106,6 +114,41 @@ def synthesize(
             max_training_minutes=max_training_minutes,
             report=report,
             metrics=metrics,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def qa(
+    training: Annotated[Path, typer.Argument(help="What the generator learnt from: CSV, Parquet, ...")],
+    holdout: Annotated[Path, typer.Argument(help="Rows of the same source that it never saw; - if none.")],
+    synthetic: Annotated[Path, typer.Argument(help="The synthetic rows to judge.")],
+    report: Annotated[Path | None, typer.Option(help="Where to write the report, one HTML file.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="Where to write all numbers as JSON.")] = None,
+    reference: Annotated[
+        Reference, typer.Option(help="What accuracy is measured against.", case_sensitive=False)
+    ] = Reference.TRAINING,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and data give the same numbers.")] = 0,
+    title: Annotated[
+        str, typer.Option(help="The report's title. By default the synthetic file's name.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Judges any synthetic table: accuracy, realism, privacy. Needs no platform."""
+    from simulacra.cli.qa import Task, run
+
+    run(
+        Task(
+            training=training,
+            holdout=None if str(holdout) == "-" else holdout,
+            synthetic=synthetic,
+            report=report,
+            metrics=metrics,
+            reference=reference.value,
+            seed=seed,
+            title=title,
         ),
         as_json=as_json,
     )
