@@ -140,6 +140,7 @@ from simulacra.domain.synthetic_table import (
     SyntheticTable,
     SyntheticTableConfig,
     SyntheticTableConfiguration,
+    TableDelivery,
 )
 from simulacra.domain.text import (
     did_you_mean,
@@ -252,6 +253,7 @@ __all__ = [
     "SyntheticTable",
     "SyntheticTableConfig",
     "SyntheticTableConfiguration",
+    "TableDelivery",
     "TableSchema",
     "Upload",
     "User",

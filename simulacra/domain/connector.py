@@ -64,6 +64,7 @@ class ConnectorUsage(Model):
 
     no_of_shares: Count | None = None
     no_of_generators: Count | None = None
+    no_of_synthetic_datasets: Count | None = None
 
 
 class Connector(Model):

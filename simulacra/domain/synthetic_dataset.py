@@ -45,11 +45,21 @@ class SyntheticDatasetFormat(Enumeration):
 
 
 class SyntheticDatasetDelivery(Model):
-    """Where a synthetic dataset goes; without `overwrite_tables`, a table that exists makes it fail."""
+    """Where a synthetic dataset goes, and what happens to a table that exists there.
+
+    It is replaced, or rows are added to it; if neither is asked for, it makes the delivery fail.
+    """
 
     overwrite_tables: bool
     destination_connector_id: Identifier
     location: Identifier
+    append_to_tables: bool = False
+
+    @model_validator(mode="after")
+    def _replaces_or_appends(self) -> Self:
+        if self.overwrite_tables and self.append_to_tables:
+            require([("append_to_tables", "cannot be given together with overwrite_tables; choose one")])
+        return self
 
 
 class SyntheticDatasetUsage(Model):

@@ -4,7 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from simulacra.domain.base import Base64, Count, Identifier, Model, Positive, Share01, require
+from simulacra.domain.base import Base64, Count, Identifier, Model, Positive, Share01, Timestamp, require
+from simulacra.domain.job import ProgressStatus
 from simulacra.domain.metrics import ModelMetrics
 from simulacra.domain.source_table import duplicates
 
@@ -16,6 +17,7 @@ __all__ = [
     "SyntheticTable",
     "SyntheticTableConfig",
     "SyntheticTableConfiguration",
+    "TableDelivery",
 ]
 
 SEEDS = ("sample_seed_connector_id", "sample_seed_dict", "sample_seed_data")
@@ -95,6 +97,16 @@ class ForeignKey(Model):
     columns: list[str] | None = None
 
 
+class TableDelivery(Model):
+    """What came of the delivery of a table: DONE, FAILED or CANCELED; what is not DONE has changed nothing."""
+
+    location: str
+    status: ProgressStatus
+    rows: Count = 0
+    error_message: str | None = None
+    ended_at: Timestamp | None = None
+
+
 class SyntheticTable(Model):
     """A table of a synthetic dataset; a datapoint is a value of a row."""
 
@@ -107,6 +119,7 @@ class SyntheticTable(Model):
     total_rows: Count | None = None
     total_datapoints: Count | None = None
     source_table_total_rows: Count | None = None
+    delivery: TableDelivery | None = None
 
 
 class SyntheticTableConfig(Model):

@@ -119,6 +119,10 @@ def _one_seed(values: Values) -> Values:
     return values | dict.fromkeys(given[1:])
 
 
+def _one_way(values: Values) -> Values:
+    return values | {"append_to_tables": values["append_to_tables"] and not values["overwrite_tables"]}
+
+
 def _composite(column: str, columns: str) -> Callable[[Values], Values]:
     def repair(values: Values) -> Values:
         first = values[column]
@@ -164,6 +168,7 @@ REPAIRS: Mapping[type[BaseModel], Callable[[Values], Values]] = {
     domain.SourceForeignKeyConfig: _composite("column", "columns"),
     domain.SourceTableConfig: _source_table,
     domain.GeneratorConfig: _generator,
+    domain.SyntheticDatasetDelivery: _one_way,
     domain.SyntheticDatasetConfig: _unique_tables,
     domain.SyntheticProbeConfig: _unique_tables,
 }
