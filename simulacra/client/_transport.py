@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -248,4 +248,5 @@ async def _next(messages: AsyncIterator[Message]) -> Message | None:
 
 
 async def _close(messages: AsyncGenerator[Message, None]) -> None:
-    await messages.aclose()
+    with suppress(RuntimeError):  # an interrupted read that is slow to end still holds the iterator
+        await messages.aclose()
