@@ -1,18 +1,23 @@
-"""The control plane: `python -m benchmarks.control_plane`.
+"""The control plane: `python -m benchmarks.control_plane [--postgres]`.
 
-Five service processes on SQLite. Measured: a unary call direct and through the gateway, a state change at 500
-concurrent watchers, the cost of 10,000 finished jobs against 100, a warm one-row probe, `simulacra --help`.
+Five service processes on SQLite, or on a Postgres server of its own. Measured: a unary call direct and
+through the gateway, a state change at 500 concurrent watchers, the cost of 10,000 finished jobs against 100, a warm
+one-row probe, `simulacra --help`.
 """
 
+import argparse
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from benchmarks.machine import describe, milliseconds
 from simulacra.client import AsyncSimulacra
@@ -22,8 +27,9 @@ from simulacra.rpc import Principal, PrincipalSigner, open_channel
 from simulacra.store import Database
 from simulacra.store.tables import jobs, steps
 from simulacra.v1 import generator_pb2, generator_pb2_grpc, job_pb2, job_pb2_grpc
-from tests.e2e.platform import Platform, running_platform
+from tests.e2e.platform import running_platform
 from tests.e2e.scenes import people
+from tests.postgres import postgres_binaries, running_postgres
 
 CALLS = 1_000
 WATCHERS = 500
@@ -96,6 +102,7 @@ async def finished_jobs(door: Door, store: JobStore, owner: Principal) -> dict[s
     present = 0
     for count in FINISHED:
         await finish_many(store, owner, count - present)
+        await tidy(store.database)
         present = count
         listed = await timed(lambda: door.jobs.ListJobs(page), 200)
         summary[str(count)] = {
@@ -158,6 +165,15 @@ async def finish_many(store: JobStore, owner: Principal, count: int) -> None:
                 await tx.execute(steps.update().where(steps.c.job_id == job_id).values(**done))
 
 
+async def tidy(database: Database) -> None:
+    """Does at once what Postgres does by itself within a minute of many changes."""
+    if database.is_sqlite:
+        return
+    async with database.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(sa.text("VACUUM ANALYZE"))
+
+
 async def probes(client: AsyncSimulacra, generator_id: str) -> dict[str, float]:
     """A one-row probe once the model is loaded."""
     return milliseconds(await timed(lambda: client.probe(generator_id, size=1), 20))
@@ -174,10 +190,11 @@ def help_start() -> dict[str, float]:
     return milliseconds(durations)
 
 
-async def measure(folder: Path) -> dict[str, Any]:
-    """Runs the whole benchmark."""
+async def measure(folder: Path, database_url: str | None) -> dict[str, Any]:
+    """Runs the whole benchmark; without a URL each service has a SQLite file."""
+    extra = {} if database_url is None else {"SIMULACRA_DATABASE_URL": database_url}
     async with (
-        running_platform(folder) as platform,
+        running_platform(folder, **extra) as platform,
         AsyncSimulacra(platform.address, platform.api_key) as client,
     ):
         me = await client.me()
@@ -189,7 +206,8 @@ async def measure(folder: Path) -> dict[str, Any]:
         signer = PrincipalSigner(platform.internal_key.encode())
         direct = Door(f"127.0.0.1:{platform.ports['trainer']}", signer=signer, principal=owner)
         gateway = Door(platform.address, api_key=platform.api_key)
-        store = JobStore(database_of(platform, "trainer"))
+        own_file = f"sqlite:///{platform.data_dir}/trainer/trainer.db"
+        store = JobStore(Database(database_url or own_file, schema="trainer"))
         result["unary"] = await unary(direct, gateway, generator.id)
         result["watch"] = await watchers(gateway, store, owner)
         result["finished_jobs"] = await finished_jobs(gateway, store, owner)
@@ -199,18 +217,32 @@ async def measure(folder: Path) -> dict[str, Any]:
     return result
 
 
-def database_of(platform: Platform, service: str) -> Database:
-    """Opens a service's own database beside it."""
-    path = platform.data_dir / service / f"{service}.db"
-    return Database(f"sqlite+aiosqlite:///{path}", schema=None)
+@contextlib.contextmanager
+def database(*, postgres: bool) -> Iterator[str | None]:
+    """The URL of a new Postgres database, or None for SQLite."""
+    if not postgres:
+        yield None
+        return
+    binaries = postgres_binaries()
+    if binaries is None:
+        sys.exit("there is no Postgres server on this machine; apt install postgresql brings one")
+    with running_postgres(binaries) as server:
+        yield server.new_database()
 
 
 def main() -> None:
     """Prints the result as JSON."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = asyncio.run(measure(Path(folder)))
+    parser = argparse.ArgumentParser(description="The control plane.")
+    parser.add_argument(
+        "--postgres", action="store_true", help="on a Postgres server instead of SQLite files"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, database(postgres=options.postgres) as url:
+        result = asyncio.run(measure(Path(folder), url))
     result["help"] = help_start()
-    print(json.dumps({"machine": describe("grpcio", "protobuf", "sqlalchemy"), **result}, indent=2))
+    machine = describe("grpcio", "protobuf", "sqlalchemy")
+    store = "postgresql" if options.postgres else "sqlite"
+    print(json.dumps({"machine": machine, "database": store, **result}, indent=2))
 
 
 if __name__ == "__main__":

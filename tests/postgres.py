@@ -1,5 +1,6 @@
 """A throw-away Postgres server for tests, which may stop and start it: the fixture `postgres_server`."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from tests.require import require
 
-__all__ = ["PostgresServer", "postgres_server"]
+__all__ = ["PostgresServer", "postgres_binaries", "postgres_server", "running_postgres"]
 
 _USER = "postgres"
 
@@ -76,7 +77,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _binaries() -> Path | None:
+def postgres_binaries() -> Path | None:
+    """Where the newest server on this machine is, if there is one."""
     on_path = shutil.which("initdb")
     found = (
         [Path(on_path).resolve().parent]
@@ -86,14 +88,9 @@ def _binaries() -> Path | None:
     return next((folder for folder in found if (folder / "initdb").exists()), None)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A Postgres server for the whole test session; skips where there is none (`apt install postgresql`)."""
-    binaries = _binaries()
-    require(
-        "postgres", binaries is not None, "no Postgres server binaries; apt install postgresql brings them"
-    )
-    assert binaries is not None
+@contextlib.contextmanager
+def running_postgres(binaries: Path) -> Iterator[PostgresServer]:
+    """A server with data of its own, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="simulacra-postgres-") as name:
         folder = Path(name)
         if os.geteuid() == 0:
@@ -104,3 +101,15 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A Postgres server for the whole test session; skips where there is none (`apt install postgresql`)."""
+    binaries = postgres_binaries()
+    require(
+        "postgres", binaries is not None, "no Postgres server binaries; apt install postgresql brings them"
+    )
+    assert binaries is not None
+    with running_postgres(binaries) as server:
+        yield server

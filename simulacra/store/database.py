@@ -183,6 +183,8 @@ def _make_engine(url: sa.URL, schema: str | None) -> AsyncEngine:
         "search_path": f'"{schema}"' if schema else "public",
         "lock_timeout": "10s",
         "idle_in_transaction_session_timeout": "30s",
+        # A plan that was made for an empty table and kept reads all rows, until the server counts them again.
+        "plan_cache_mode": "force_custom_plan",
     }
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return create_async_engine(
