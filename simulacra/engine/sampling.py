@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from simulacra.engine.bundle import Bundle
+from simulacra.engine.codecs.arrow import plain, restored, working_type
 from simulacra.engine.controls import (
     BLOCK_ROWS,
     UNKNOWN,
@@ -219,6 +220,7 @@ def _put_seeds(table: pa.Table, seeds: pa.Table) -> pa.Table:
     for name in seeds.column_names:
         position = table.schema.get_field_index(name)
         field = table.schema.field(position)
-        given = seeds[name].cast(field.type).combine_chunks()
-        table = table.set_column(position, field, pc.coalesce(given, table[name].combine_chunks()))
+        kind = working_type(field.type)
+        both = pc.coalesce(plain(seeds[name], kind), plain(table[name], kind))
+        table = table.set_column(position, field, restored(both, field.type))
     return table

@@ -18,7 +18,8 @@ from simulacra.engine.codecs import (
     fit_codec,
 )
 from simulacra.engine.codecs._json import Document, type_from_json, type_to_json
-from simulacra.engine.codecs.registry import working_type
+from simulacra.engine.codecs.arrow import holds_text, plain, restored, working_type
+from simulacra.engine.codecs.protection import MIN_SUBJECTS
 from simulacra.errors import (
     CorruptBundle,
     InvalidArgument,
@@ -145,7 +146,7 @@ class TableCodec:
         for field, codec in zip(self.schema, self.codecs, strict=True):
             width = len(codec.cardinalities)
             array = codec.decode(codes[:, start : start + width], rng)
-            arrays.append(_cast(array, field.type))
+            arrays.append(restored(array, field.type))
             start += width
         if not arrays:
             return pa.table({}, schema=self.schema)
@@ -208,7 +209,7 @@ def analyze(
             default.
 
     Raises:
-        TrainingDataInsufficient: The table has no columns to learn.
+        TrainingDataInsufficient: The table has no columns, or too few subjects to learn from.
         InvalidArgument: A column is not in the table, or its encoding does not suit it.
         UnsupportedData: A column's type or values are not supported.
     """
@@ -229,9 +230,12 @@ def analyze(
         spec = columns[position]
         rng = np.random.default_rng([options.seed, position])
         threshold = 5 + int(rng.integers(0, 3)) if options.value_protection else 1
-        fit_options = FitOptions(Protection(threshold, subjects), constant, options.max_atoms)
+        kind = table.schema.field(spec.name).type
+        fit_options = FitOptions(
+            Protection(threshold, subjects), constant and holds_text(kind), options.max_atoms
+        )
         try:
-            column = plain(table[spec.name], working_type(table.schema.field(spec.name).type))
+            column = plain(table[spec.name], working_type(kind))
             return fit_codec(column, str(spec.encoding), fit_options)
         except SimulacraError as error:
             error.message = f'column "{spec.name}": {error.message}'
@@ -239,27 +243,16 @@ def analyze(
             raise
 
     codecs = _in_threads(fit, range(len(columns)), options.threads)
+    people = table.num_rows if subjects is None else len(np.unique(subjects))
+    if options.value_protection and people < MIN_SUBJECTS:
+        raise TrainingDataInsufficient(
+            f"the training rows are of {people} subjects; with value protection nothing is learnt from fewer "
+            f"than {MIN_SUBJECTS}: give more rows, or set value_protection "
+            "to false if the data are not personal"
+        )
     fields = [table.schema.field(spec.name).remove_metadata() for spec in columns]
     fields = [f.with_nullable(True) if c.nullable else f for f, c in zip(fields, codecs, strict=True)]
     return TableCodec(pa.schema(fields), tuple(codecs))
-
-
-def plain(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
-    """Returns a column as one array of a plain type."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    return array if array.type == kind else array.cast(kind)
-
-
-def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    if array.type == kind:
-        return array
-    if pa.types.is_dictionary(kind):
-        return _cast(array, kind.value_type).dictionary_encode().cast(kind)
-    return array.cast(kind, safe=False)
 
 
 def _in_threads(work: Callable[[int], T], items: range, threads: int) -> list[T]:

@@ -18,6 +18,7 @@ from simulacra.domain import (
     SourceForeignKeyConfig,
     SourceTable,
     SourceTableConfig,
+    TableSchema,
     generator_config,
     key_columns,
     source_table_config,
@@ -34,6 +35,7 @@ __all__ = [
     "reconfigured",
     "refuse",
     "source_table",
+    "unsuitable_encodings",
 ]
 
 _MODELS = [model.name for model in MODELS if model.model_type == ModelType.TABULAR]
@@ -166,6 +168,29 @@ def not_yet_trainable(generator: Generator) -> Iterable[Violation]:
                     f"{path}.{field}.differential_privacy",
                     "this version cannot train with differential privacy; leave it out",
                 )
+
+
+_UNSUITABLE = {
+    ModelEncodingType.TABULAR_NUMERIC_AUTO: ("TABULAR_DATETIME", "TABULAR_CHARACTER", "TABULAR_LAT_LONG"),
+    ModelEncodingType.TABULAR_DATETIME: ("TABULAR_CHARACTER", "TABULAR_LAT_LONG"),
+}
+"""Encodings, by their beginning, that do not suit what the source says to be numbers, or dates."""
+
+
+def unsuitable_encodings(config: SourceTableConfig, schema: TableSchema) -> Iterable[Violation]:
+    """Finds encodings that do not suit the types that the source says; paths are relative to the table."""
+    known = {column.name: column for column in schema.columns}
+    for number, column in enumerate(config.columns or ()):
+        encoding, source = column.model_encoding_type, known.get(column.name)
+        if encoding is None or source is None:
+            continue
+        if encoding.value.startswith(_UNSUITABLE.get(source.default_model_encoding_type, ("-",))):
+            yield (
+                f"columns.{number}.model_encoding_type",
+                f'{encoding.value} does not suit column "{column.name}", which is '
+                f"{source.original_data_type}; use AUTO, {source.default_model_encoding_type.value} "
+                "or TABULAR_CATEGORICAL",
+            )
 
 
 def refuse(violations: Iterable[Violation], *, prefix: str = "") -> None:

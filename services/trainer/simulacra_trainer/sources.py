@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from simulacra.domain import Connector, SourceTable, SourceTableConfig, TableSchema
 from simulacra.domain.base import Violation
 from simulacra.errors import InvalidArgument, LocationNotFound, ResourceNotFound
-from simulacra_trainer.configuration import refuse, source_table
+from simulacra_trainer.configuration import refuse, source_table, unsuitable_encodings
 from simulacra_trainer.peers import ConnectorPeer
 
 __all__ = ["Sources", "connectors_of"]
@@ -72,6 +72,7 @@ class Sources:
                 f'table "{config.name}" has no data: give source_connector_id and location, or data',
             )
         connector, schema = await self.find(config.source_connector_id, config.location)
+        refuse(unsuitable_encodings(config, schema))
         return source_table(config, _names(schema), connector, id=id, new_id=self._new_id)
 
     async def find(self, connector_id: str, location: str | None) -> tuple[Connector, TableSchema]:
@@ -97,6 +98,7 @@ class Sources:
         config = config.model_copy(update={"data": None, "source_connector_id": connector.id})
         try:
             schema = await self._connectors.schema(connector.id, "")
+            refuse(unsuitable_encodings(config, schema))
             return source_table(config, _names(schema), connector, id=id, new_id=self._new_id)
         except BaseException:
             await asyncio.shield(self._connectors.release(connector.id, _NOBODY))

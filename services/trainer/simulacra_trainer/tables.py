@@ -17,7 +17,14 @@ from simulacra.errors import InvalidArgument, ResourceNotFound, WrongState
 from simulacra.rpc import Principal
 from simulacra.store import Database, Transaction, body_hash, idempotent, remember
 from simulacra.store.releases import HeldReferences
-from simulacra_trainer.configuration import checked, foreign_keys_of, reconfigured, source_table
+from simulacra_trainer.configuration import (
+    checked,
+    foreign_keys_of,
+    reconfigured,
+    refuse,
+    source_table,
+    unsuitable_encodings,
+)
 from simulacra_trainer.service import GeneratorService, uri_of
 from simulacra_trainer.sources import Sources, connectors_of
 from simulacra_trainer.state import TrainingState
@@ -95,17 +102,27 @@ class TableService:
         self, viewer: Principal, id: str, table_id: str, changes: Mapping[str, Any]
     ) -> Generator:
         """Changes fields of a table's config; its name is changed in the keys that point at it, too."""
+        schema = await self._schema(viewer, id, table_id) if "columns" in _roots(changes) else None
 
         async def change(tx: Transaction, current: Generator, state: TrainingState) -> Generator:
             _require_open(current)
             old = _table(current, table_id)
             _require_kept_codecs(current, state, old, changes)
             config = source_table_config(old).updated(changes)
+            if schema is not None:
+                refuse(unsuitable_encodings(config, schema))
             new = reconfigured(old, config, new_id=self._new_id)
             tables = [new if table.id == table_id else table for table in current.tables or ()]
             return checked(current, [_renamed(table, old.name, new.name) for table in tables])
 
         return await self._generators.change(viewer, id, change)
+
+    async def _schema(self, viewer: Principal, id: str, table_id: str) -> TableSchema | None:
+        """Reads what a table's source says of it now; None when the table came without a source."""
+        table = _table(await self._generators.get(viewer, id), table_id)
+        if table.source_connector is None or table.source_connector.id is None:
+            return None
+        return (await self._sources.find(table.source_connector.id, table.location))[1]
 
     async def delete(self, viewer: Principal, id: str, table_id: str) -> Generator:
         """Removes a table, and the foreign keys that point at it."""
@@ -121,6 +138,10 @@ class TableService:
         changed = await self._generators.change(viewer, id, change)
         await self._references.release_due()
         return changed
+
+
+def _roots(changes: Mapping[str, Any]) -> set[str]:
+    return {path.partition(".")[0] for path in changes}
 
 
 def _require_open(generator: Generator) -> None:

@@ -36,7 +36,14 @@ def analyze(payload: dict[str, Any], context: TaskContext) -> Task:
     training_rows, holdout_rows = engine.split_holdout(table.num_rows, payload["holdout_fraction"], spec.seed)
     training = table.take(training_rows)
     yield TaskProgress(1, 3, log=f"{len(training_rows)} rows for training, {len(holdout_rows)} set aside")
-    codec = _codec(spec, training, context)
+    try:
+        codec = _codec(spec, training, context)
+    except TrainingDataInsufficient as error:
+        raise TrainingDataInsufficient(
+            f'table "{spec.name}" has {table.num_rows} rows, {len(training_rows)} without those of the '
+            f"report: {error.message}",
+            table=spec.name,
+        ) from error
     yield TaskProgress(2, 3, message={"encodings": codec.encodings})
     context.artifacts.write_table(payload["training"], training)
     context.artifacts.write_table(payload["holdout"], table.take(holdout_rows))

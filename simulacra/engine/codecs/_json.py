@@ -1,7 +1,8 @@
 """Strict readers for codec documents: a bundle is untrusted, so every field is checked before it is used."""
 
+import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,14 @@ _PLAIN_TYPES = {
         *(pa.duration(unit) for unit in _UNITS), *(pa.timestamp(unit) for unit in _UNITS),
     )
 }  # fmt: skip
+
+
+_EXTENSIONS: dict[str, Callable[[pa.DataType], pa.DataType]] = {
+    "arrow.uuid": lambda _storage: pa.uuid(),
+    "arrow.json": pa.json_,
+    "arrow.bool8": lambda _storage: pa.bool8(),
+    "pandas.period": lambda storage: storage,
+}
 
 
 class Document:
@@ -142,6 +151,14 @@ def type_to_json(kind: pa.DataType) -> Any:
             "values": type_to_json(kind.value_type),
             "ordered": kind.ordered,
         }
+    if pa.types.is_fixed_size_binary(kind):
+        return {"bytes": kind.byte_width}
+    if pa.types.is_run_end_encoded(kind):
+        return {"run_ends": type_to_json(kind.run_end_type), "values": type_to_json(kind.value_type)}
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in _EXTENSIONS:
+        frequency = getattr(kind, "freq", None)
+        document = {"extension": kind.extension_name, "storage": type_to_json(kind.storage_type)}
+        return document | ({"frequency": str(frequency)} if frequency is not None else {})
     if str(kind) not in _PLAIN_TYPES:
         raise TypeError(f"type {kind} has no document")
     return str(kind)
@@ -167,10 +184,31 @@ def type_from_json(value: Any, path: str = "type") -> pa.DataType:
         if "decimal" in document:
             width, precision = document.integer("decimal", 32, 256), document.integer("precision", 1, 76)
             return _DECIMALS[width](precision, document.integer("scale", -76, 76))
+        if "bytes" in document:
+            return pa.binary(document.integer("bytes", 0, 1 << 20))
+        if "extension" in document:
+            return _extension_type(document)
+        if "run_ends" in document:
+            ends, values = type_from_json(document.raw("run_ends")), type_from_json(document.raw("values"))
+            return pa.run_end_encoded(ends, values)
         index, values = type_from_json(document.raw("dictionary")), type_from_json(document.raw("values"))
         return pa.dictionary(index, values, document.flag("ordered"))
-    except (KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, ImportError, pa.ArrowException) as error:
         raise CorruptBundle(f"{path}: not a type: {error}") from error
+
+
+def _extension_type(document: Document) -> pa.DataType:
+    """Returns one of the extension types whose values are single ones."""
+    name = document.text("extension", tuple(_EXTENSIONS))
+    if name == "pandas.period":
+        extension_types = importlib.import_module("pandas.core.arrays.arrow.extension_types")
+        frequency = document.text("frequency")[:32]
+        importlib.import_module("pandas").PeriodDtype(frequency)  # raises ValueError for what is none
+        return extension_types.ArrowPeriodType(frequency)
+    kind = _EXTENSIONS[name](type_from_json(document.raw("storage")))
+    if type_to_json(kind.storage_type) != document.raw("storage"):
+        raise document.fail("storage", f"does not suit {name}")
+    return kind
 
 
 def values_to_json(array: pa.Array) -> list[str]:

@@ -49,6 +49,11 @@ class Cells:
         """Returns the number of codes."""
         return len(self.atoms) + len(self.bases)
 
+    @property
+    def finite(self) -> bool:
+        """Says whether no difference or sum of the values was beyond the largest float."""
+        return bool(np.isfinite([self.low, self.high]).all() and np.isfinite(self.offsets).all())
+
     @classmethod
     def fit(
         cls,
@@ -176,7 +181,7 @@ class Cells:
             and all(((bounds[0] <= part) & (part <= bounds[1])).all() for part in (atoms, bases))
             and bool((steps >= 1).all() if integer else (steps == 0).all())
             and bool((offsets[:, :1] == 0).all() and (np.diff(offsets, axis=1) >= 0).all())
-            and bool((offsets[:, -1] <= 2.0**63).all())
+            and bool((offsets[:, -1] <= (2.0**63 if integer else np.inf)).all())
         )
         if not sound:
             raise document.fail("atoms", "cells are not ascending, outside the bounds, or none")

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec, FitOptions, ValueRange, validity
 from simulacra.engine.codecs.cells import Cells
+from simulacra.engine.codecs.numbers import first_refused
 from simulacra.errors import UnsupportedData
 
 __all__ = ["DatetimeCodec", "is_iso_text"]
@@ -205,8 +206,10 @@ def _read(column: pa.Array, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
         try:
             column = column.cast(pa.timestamp("s"))
         except pa.ArrowInvalid as error:
+            wrong = first_refused(column, pa.timestamp("s"))
             raise UnsupportedData(
-                f"a text column with a date encoding has a value that is no date: {error}"
+                f"the value {wrong!r} is no date, which a date encoding needs; use AUTO or "
+                "TABULAR_CATEGORICAL"
             ) from error
     elif pa.types.is_timestamp(kind) and kind.tz:
         column = _local(column)

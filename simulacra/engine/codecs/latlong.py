@@ -169,7 +169,10 @@ def _read(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     matched = pc.match_substring_regex(texts, _PATTERN)
     if len(texts) and not pc.all(matched).as_py():
         wrong = texts.filter(pc.invert(matched))[0].as_py()
-        raise UnsupportedData(f'a value is no "latitude,longitude": {wrong!r}'[:200])
+        raise UnsupportedData(
+            f'the value {wrong[:100]!r} is no "latitude,longitude", which the encoding needs; use AUTO or '
+            "TABULAR_CATEGORICAL"
+        )
     parts = pc.split_pattern(texts, ",")
     points = np.zeros((len(texts), 2))
     for axis in (0, 1):

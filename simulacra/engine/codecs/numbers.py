@@ -12,11 +12,12 @@ from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import validity
 from simulacra.errors import UnsupportedData
 
-__all__ = ["NumberForm", "Numbers"]
+__all__ = ["NumberForm", "Numbers", "first_refused"]
 
 _EXACT = 2**53
 _MAX_DIGITS = 8
 _EXACTLY = Context(prec=80)
+_UNIT = 2.0**128
 _SIGN = np.uint64(1 << 63)
 
 
@@ -43,11 +44,14 @@ class NumberForm:
         integer: Whether the values are held as int64.
         digits: Decimal digits after the point that are held; negative when low digits of huge decimals are
             dropped.
+        huge: Whether floats are held as multiples of 2^128, so that neither their range nor their sums are
+            beyond the largest float.
     """
 
     kind: pa.DataType
     integer: bool
     digits: int
+    huge: bool = False
 
     @property
     def exact(self) -> bool:
@@ -86,7 +90,7 @@ class NumberForm:
             state[np.isposinf(floats)] = 4
             floats = np.where(state == 0, floats, 0.0)
             if not self.integer:
-                return Numbers(floats, state)
+                return Numbers(floats / _UNIT if self.huge else floats, state)
             with np.errstate(over="ignore"):  # unseen values may be beyond all that was learnt
                 scaled = np.clip(np.rint(floats * 10.0**self.digits), -(2.0**62), 2.0**62)
             return Numbers(scaled.astype(np.int64), state)
@@ -105,6 +109,8 @@ class NumberForm:
         if pa.types.is_floating(kind) or _is_text(kind):
             if self.integer:
                 values = values / 10.0**self.digits
+            elif self.huge:
+                values = values * _UNIT
             for state, special in ((2, np.nan), (3, -np.inf), (4, np.inf)):
                 values = np.where(numbers.state == state, special, values)
             return _from_floats(values, null, kind, self.digits if self.integer else None)
@@ -126,7 +132,7 @@ class NumberForm:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the form's document; the type is the codec's."""
-        return {"integer": self.integer, "digits": self.digits}
+        return {"integer": self.integer, "digits": self.digits, "huge": self.huge}
 
     @classmethod
     def from_json(cls, document: Document, kind: pa.DataType) -> Self:
@@ -141,11 +147,24 @@ class NumberForm:
         )
         if not numeric or not (integer or fractional) or not limits[0] <= digits <= limits[1]:
             raise document.fail("digits", f"does not suit type {kind}")
-        return cls(kind, integer, digits)
+        huge = "huge" in document and document.flag("huge")
+        if huge and integer:
+            raise document.fail("huge", "is for floats")
+        return cls(kind, integer, digits, huge)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def first_refused(texts: pa.Array, kind: pa.DataType) -> str | None:
+    """Returns the first text that cannot be read as a type, cut to 100 characters; slow, for errors only."""
+    for text in texts.drop_null():
+        try:
+            text.cast(kind)
+        except pa.ArrowInvalid:
+            return str(text.as_py())[:100]
+    return None
 
 
 def _floats(column: pa.Array) -> np.ndarray:
@@ -155,8 +174,10 @@ def _floats(column: pa.Array) -> np.ndarray:
     try:
         floats: np.ndarray = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid as error:
+        wrong = first_refused(column, pa.float64())
         raise UnsupportedData(
-            f"a text column with a numeric encoding has a value that is no number: {error}"
+            f"the value {wrong!r} is no number, which a numeric encoding needs; use AUTO or "
+            "TABULAR_CATEGORICAL"
         ) from error
     return floats
 

@@ -1,6 +1,6 @@
 """The numeric encodings: DISCRETE, BINNED, DIGIT, and AUTO, which chooses by the values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -61,7 +61,13 @@ class BinnedCodec(Codec):
 
     @classmethod
     def _fit(cls, column: pa.Array, options: FitOptions, *, discrete: bool) -> Self:
-        form = NumberForm.fit(column)
+        codec = cls._fit_form(column, options, NumberForm.fit(column), discrete=discrete)
+        if codec.cells is not None and not codec.cells.finite:
+            codec = cls._fit_form(column, options, replace(codec.form, huge=True), discrete=discrete)
+        return codec
+
+    @classmethod
+    def _fit_form(cls, column: pa.Array, options: FitOptions, form: NumberForm, *, discrete: bool) -> Self:
         numbers = form.read(column)
         finite = numbers.present
         states = options.protection.count(numbers.state, 5)
@@ -69,7 +75,8 @@ class BinnedCodec(Codec):
         everything = finite.all()
         values = numbers.values if everything else numbers.values[finite]
         rule = options.protection if everything else options.protection.take(finite)
-        cells = Cells.fit(values, rule, max_atoms=options.max_atoms, discrete=discrete)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cells = Cells.fit(values, rule, max_atoms=options.max_atoms, discrete=discrete)
         popularity: tuple[int, ...] = ()
         if cells is not None and not len(cells.bases):
             counts = np.bincount(cells.encode(values), minlength=cells.size)

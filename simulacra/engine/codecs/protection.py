@@ -100,7 +100,7 @@ def _mean(values: np.ndarray) -> Any:
     """Returns the mean in the values' own type, without overflow for integers beyond 2^53."""
     base = values[0]
     if not np.issubdtype(values.dtype, np.integer):
-        return values.mean()
+        return base + (values - base).mean()  # exactly the base when all are equal
     distance = np.abs(values.astype(np.float64) - float(base)).mean()
     step = np.uint64(min(np.rint(distance), 2.0**63))
     unsigned = np.asarray(base).view(np.uint64)

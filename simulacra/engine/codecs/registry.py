@@ -1,4 +1,4 @@
-"""Which codec serves which encoding, what AUTO chooses, and on which plain types codecs work."""
+"""Which codec serves which encoding, and what AUTO chooses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ from simulacra.engine.codecs.character import CharacterCodec, is_formatted
 from simulacra.engine.codecs.datetime import DatetimeCodec, is_iso_text
 from simulacra.engine.codecs.latlong import LatLongCodec, is_lat_long
 from simulacra.engine.codecs.numeric import BinnedCodec, DigitCodec, DiscreteCodec, fit_numeric
-from simulacra.errors import InvalidArgument, UnsupportedData
+from simulacra.errors import InvalidArgument
 
-__all__ = ["codec_from_json", "codec_to_json", "fit_codec", "working_type"]
+__all__ = ["codec_from_json", "codec_to_json", "fit_codec", "suitable"]
 
 _CODECS: dict[str, type[Codec]] = {
     codec.encoding: codec
@@ -36,27 +36,6 @@ _FITTERS: dict[str, Callable[[pa.Array, FitOptions], Codec]] = {
 }
 
 
-def working_type(kind: pa.DataType) -> pa.DataType:
-    """Returns the plain type that codecs work on for a column of a type.
-
-    Raises:
-        UnsupportedData: The type is nested, or otherwise not one of single values.
-    """
-    if pa.types.is_dictionary(kind):
-        return working_type(kind.value_type)
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    if pa.types.is_decimal(kind) and kind.bit_width < 128:
-        return pa.decimal128(kind.precision, kind.scale)
-    if str(kind) in ("string_view", "binary_view"):
-        return pa.large_string() if str(kind) == "string_view" else pa.large_binary()
-    try:
-        type_to_json(kind)
-    except TypeError:
-        raise UnsupportedData(f"type {kind} is not supported: columns must hold single values") from None
-    return kind
-
-
 def fit_codec(column: pa.Array, encoding: str, options: FitOptions) -> Codec:
     """Fits the codec of an encoding to a column of a working type.
 
@@ -72,16 +51,31 @@ def fit_codec(column: pa.Array, encoding: str, options: FitOptions) -> Codec:
         raise InvalidArgument.of("model_encoding_type", f"{encoding} is not available for tabular models")
     if pa.types.is_null(kind) or (pa.types.is_boolean(kind) and encoding.startswith("TABULAR_NUMERIC")):
         encoding = CategoricalCodec.encoding
-    text = _is_text(kind)
-    suits = {
-        "TABULAR_N": _is_numeric(kind) or text,
-        "TABULAR_D": pa.types.is_date(kind) or pa.types.is_timestamp(kind) or text,
-        "TABULAR_C": text or encoding == CategoricalCodec.encoding,
-        "TABULAR_L": text,
-    }
-    if not suits[encoding[:9]]:
-        raise InvalidArgument.of("model_encoding_type", f"{encoding} does not suit a column of type {kind}")
+    possible = suitable(kind)
+    if encoding not in possible:
+        raise InvalidArgument.of(
+            "model_encoding_type",
+            f"{encoding} does not suit a column of type {kind}; use one of AUTO, {', '.join(possible)}",
+        )
     return _FITTERS[encoding](column, options)
+
+
+def suitable(kind: pa.DataType) -> list[str]:
+    """Returns the encodings, besides AUTO, that a column of a working type can have."""
+    text, number = _is_text(kind), _is_numeric(kind) or pa.types.is_boolean(kind)
+    date = pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+    suits = {
+        "TABULAR_N": number or text,
+        "TABULAR_D": date or text,
+        "TABULAR_L": text,
+        "TABULAR_C": text,
+    }
+    anything = pa.types.is_null(kind)
+    return [
+        encoding
+        for encoding in _FITTERS
+        if anything or encoding == CategoricalCodec.encoding or suits[encoding[:9]]
+    ]
 
 
 def _fit_automatic(column: pa.Array, options: FitOptions) -> Codec:

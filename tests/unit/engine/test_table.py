@@ -48,13 +48,22 @@ def test_wrong_columns_are_named(table: pa.Table) -> None:
         analyze(table.select([]))
 
 
+@pytest.mark.parametrize("rows", [0, 1, 19])
+def test_a_table_of_too_few_subjects_is_refused_with_the_way_out(table: pa.Table, rows: int) -> None:
+    with pytest.raises(TrainingDataInsufficient, match=f"{rows} subjects.*20.*value_protection"):
+        analyze(table.slice(0, rows))
+
+
+def test_rows_of_too_few_subjects_are_refused_too(table: pa.Table) -> None:
+    with pytest.raises(TrainingDataInsufficient, match="3 subjects"):
+        analyze(table, subjects=np.arange(600) % 3)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 5])
-def test_tiny_tables_are_fully_protected(table: pa.Table, rows: int) -> None:
+def test_without_protection_a_tiny_table_comes_back(table: pa.Table, rows: int) -> None:
     small = table.slice(0, rows)
-    codec = analyze(small)
-    decoded = codec.decode(codec.encode(small), np.random.default_rng(0))
-    assert decoded.num_rows == rows
-    assert all(decoded[name].null_count == rows for name in ("amount", "score", "day"))
+    codec = analyze(small, options=AnalyzeOptions(value_protection=False))
+    assert codec.decode(codec.encode(small), np.random.default_rng(0)).equals(small)
 
 
 def test_documents_that_do_not_fit_together_are_refused(table: pa.Table) -> None:
