@@ -10,6 +10,7 @@ from simulacra.rpc import Registration, Server, get_logger
 from simulacra.store import Database
 from simulacra.store.database import utc_now
 from simulacra.v1 import connector_pb2_grpc, internal_pb2_grpc, job_pb2_grpc, upload_pb2_grpc
+from simulacra_connector.deliveries import Journals
 from simulacra_connector.drivers.base import SessionOptions
 from simulacra_connector.records import ConnectorRecords
 from simulacra_connector.service import ConnectorService
@@ -45,11 +46,17 @@ class ConnectorComponent:
         self._database = Database(settings.database_url, schema=settings.service)
         self._threads = DriverThreads(settings.driver_threads)
         self._executor = executor
+        self._journals = Journals(self._database)
         rows = ConnectorRows()
         records = ConnectorRecords(rows, vault)
         sources = Sources(self._threads, _session_options(settings), artifacts)
         self.service = ConnectorService(
-            self._database, rows=rows, records=records, sources=sources, artifacts=artifacts
+            self._database,
+            rows=rows,
+            records=records,
+            sources=sources,
+            artifacts=artifacts,
+            journals=self._journals,
         )
         self.uploads = UploadService(
             self._database,
@@ -103,6 +110,7 @@ class ConnectorComponent:
         while True:
             try:
                 await self.uploads.sweep()
+                await self._journals.sweep()
             except Exception:  # a full disk or an absent database must not end the sweeping
                 log.exception("sweep_failed")
             await asyncio.sleep(self._settings.sweep_interval)

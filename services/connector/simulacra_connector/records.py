@@ -84,7 +84,7 @@ class ConnectorRecords:
                     current_user_permission_level=_level(row, caller, levels),
                     current_user_like_status=row.id in liked,
                 ),
-                usage=ConnectorUsage(no_of_shares=usage[row.id][0], no_of_generators=usage[row.id][1]),
+                usage=ConnectorUsage(**usage[row.id]),
                 table_id=row.table_id,
                 secrets_set=sorted({path.partition("/")[2] for path in row.sealed} | set(row.ssl)),
                 revision=row.revision,

@@ -30,10 +30,12 @@ from simulacra.store import (
     remove_reference,
     require_unused,
 )
+from simulacra_connector.deliveries import Journals
 from simulacra_connector.drivers import require_driver
 from simulacra_connector.drivers.base import ReadOptions, WriteMode
+from simulacra_connector.drivers.delivery import DeliveredTable
 from simulacra_connector.records import ConnectorRecords, upload_artifact
-from simulacra_connector.sources import PullProgress, RowsChunk, Sources
+from simulacra_connector.sources import PullProgress, RowsChunk, Sources, TableRequest
 from simulacra_connector.store import ConnectorRow, ConnectorRows, connectors
 from simulacra_connector.types import TYPES, Connection, check_connection, describe
 
@@ -55,6 +57,7 @@ class ConnectorService:
         records: ConnectorRecords,
         sources: Sources,
         artifacts: ArtifactStore,
+        journals: Journals,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._database = database
@@ -62,6 +65,7 @@ class ConnectorService:
         self._records = records
         self._sources = sources
         self._artifacts = artifacts
+        self._journals = journals
         self._new_id = new_id
 
     async def create(
@@ -202,6 +206,28 @@ class ConnectorService:
         """Writes an Arrow IPC stream to a location; returns the number of rows."""
         connection = await self.connection(caller, id, access=_DESTINATION)
         return await self._sources.write(connection, location, chunks, mode)
+
+    async def check_delivery(
+        self, caller: Principal, id: str, location: str, names: Sequence[str], mode: WriteMode
+    ) -> None:
+        """Checks what can be known before a delivery: the connector, the location, and which tables exist."""
+        connection = await self.connection(caller, id, access=_DESTINATION)
+        await self._sources.check_delivery(connection, location, names, mode)
+
+    async def deliver(
+        self,
+        caller: Principal,
+        id: str,
+        location: str,
+        tables: Sequence[TableRequest],
+        mode: WriteMode,
+        *,
+        delivery_id: str,
+    ) -> AsyncGenerator[DeliveredTable, None]:
+        """Writes the rows of artifacts to a destination, once for each `delivery_id`."""
+        connection = await self.connection(caller, id, access=_DESTINATION)
+        journal = self._journals.open(delivery_id, connection)
+        return self._sources.deliver(connection, location, tables, mode, journal)
 
     async def connection(
         self, caller: Principal, id: str, *, access: ConnectorAccessType | None = None

@@ -22,8 +22,9 @@ from simulacra.v1 import (
 )
 from simulacra.wire import enum_from_proto, from_proto, masked_fields, to_proto
 from simulacra_connector.drivers.base import ReadOptions, WriteMode
+from simulacra_connector.drivers.delivery import ForeignKeyToMake
 from simulacra_connector.service import ConnectorService
-from simulacra_connector.sources import RowsChunk
+from simulacra_connector.sources import RowsChunk, TableRequest
 from simulacra_connector.uploads import OpenUpload, UploadService
 
 __all__ = ["ConnectorInternalServicer", "ConnectorServicer", "UploadServicer"]
@@ -137,7 +138,7 @@ class ConnectorServicer(connector_pb2_grpc.ConnectorServiceServicer):
         first = await anext(request_iterator, connector_pb2.WriteDataRequest())
         if first.WhichOneof("part") != "header":
             raise InvalidArgument.of("header", "the first message must be the header")
-        mode = WriteMode.OVERWRITE if first.header.overwrite_tables else WriteMode.FAIL
+        mode = _write_mode(first.header)
         data = (request.data async for request in request_iterator)
         rows = await self._service.write(
             current_principal(), first.header.id, first.header.location, data, mode
@@ -162,6 +163,26 @@ class ConnectorInternalServicer(internal_pb2_grpc.ConnectorInternalServiceServic
         async with aclosing(events):
             async for event in events:
                 yield internal_pb2.PullTableProgress(**asdict(event))
+
+    async def DeliverTables(
+        self, request: internal_pb2.DeliverTablesRequest, context: Any
+    ) -> AsyncIterator[internal_pb2.DeliverTablesProgress]:
+        caller, mode = current_principal(), _write_mode(request)
+        if request.validate_only:
+            names = [table.name for table in request.tables]
+            await self._service.check_delivery(caller, request.connector_id, request.location, names, mode)
+            return
+        events = await self._service.deliver(
+            caller,
+            request.connector_id,
+            request.location,
+            [_table_request(table) for table in request.tables],
+            mode,
+            delivery_id=request.delivery_id,
+        )
+        async with aclosing(events):
+            async for event in events:
+                yield internal_pb2.DeliverTablesProgress(**asdict(event))
 
     async def StoreTableData(
         self, request: internal_pb2.StoreTableDataRequest, context: Any
@@ -241,6 +262,22 @@ def _read_options(request: connector_pb2.ReadDataRequest | internal_pb2.PullTabl
         max_rows=_positive(request.max_rows) if request.HasField("max_rows") else None,
         seed=request.seed if request.HasField("seed") else None,
     )
+
+
+def _write_mode(request: connector_pb2.WriteDataHeader | internal_pb2.DeliverTablesRequest) -> WriteMode:
+    if request.overwrite_tables and request.append_to_tables:
+        raise InvalidArgument.of("append_to_tables", "cannot be given together with overwrite_tables")
+    if request.overwrite_tables:
+        return WriteMode.OVERWRITE
+    return WriteMode.APPEND if request.append_to_tables else WriteMode.FAIL
+
+
+def _table_request(table: internal_pb2.DeliverTable) -> TableRequest:
+    keys = [
+        ForeignKeyToMake(tuple(key.columns), key.referenced_table, tuple(key.referenced_columns))
+        for key in table.foreign_keys
+    ]
+    return TableRequest(table.name, table.artifact_name, tuple(table.primary_key), tuple(keys))
 
 
 def _positive(max_rows: int) -> int:

@@ -3,8 +3,8 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -22,11 +22,20 @@ from simulacra_connector.drivers.base import (
     TableStream,
     WriteMode,
 )
+from simulacra_connector.drivers.delivery import (
+    DeliveredTable,
+    Delivery,
+    ForeignKeyToMake,
+    Journal,
+    TableToDeliver,
+    check_destination,
+    deliver,
+)
 from simulacra_connector.tables import content_sha256, prefetched, write_table
 from simulacra_connector.threads import DriverThreads
 from simulacra_connector.types import Connection
 
-__all__ = ["MAX_CHUNK_BYTES", "PullProgress", "RowsChunk", "Sources"]
+__all__ = ["MAX_CHUNK_BYTES", "PullProgress", "RowsChunk", "Sources", "TableRequest"]
 
 MAX_CHUNK_BYTES = 2**20
 _TARGET_BATCH_BYTES = 900_000
@@ -51,6 +60,16 @@ class PullProgress:
     done: bool = False
     arrow_schema: bytes = b""
     content_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRequest:
+    """A table to deliver, whose rows are in an artifact."""
+
+    name: str
+    artifact: str
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKeyToMake, ...] = ()
 
 
 class Sources:
@@ -98,6 +117,46 @@ class Sources:
                 return session.write(location, arrow_input(chunks, loop, cancellation), mode)
 
         return await self._threads.call(run)
+
+    async def check_delivery(
+        self, connection: Connection, location: str, names: Sequence[str], mode: WriteMode
+    ) -> None:
+        """Checks what can be known before a delivery."""
+        await self._call(connection, lambda session: check_destination(session, location, names, mode))
+
+    def deliver(
+        self,
+        connection: Connection,
+        location: str,
+        tables: Sequence[TableRequest],
+        mode: WriteMode,
+        journal: Journal,
+    ) -> AsyncGenerator[DeliveredTable, None]:
+        """Writes the rows of artifacts to a destination."""
+
+        def work(cancellation: Cancellation) -> Generator[DeliveredTable, None, None]:
+            with ExitStack() as stack:
+                ready = [self._to_deliver(table, cancellation, stack) for table in tables]
+                session = stack.enter_context(self._open(connection, cancellation))
+                progress = deliver(session, Delivery(location, ready, mode, journal))
+                yield from stack.enter_context(closing(progress))
+
+        return self._threads.stream(work)
+
+    def _to_deliver(
+        self, table: TableRequest, cancellation: Cancellation, stack: ExitStack
+    ) -> TableToDeliver:
+        artifact = self._artifacts.open(table.artifact)
+
+        def batches() -> Generator[pa.RecordBatch, None, None]:
+            # Opened when it is asked for: reading ahead of several tables at once would fill memory.
+            with prefetched(artifact.batches()) as ahead:
+                for batch in ahead:
+                    cancellation.check()
+                    yield batch
+
+        stream = TableStream(artifact.schema, stack.enter_context(closing(batches())), artifact.manifest.rows)
+        return TableToDeliver(table.name, stream, table.primary_key, table.foreign_keys)
 
     def pull(
         self, connection: Connection, location: str, artifact: str, options: ReadOptions

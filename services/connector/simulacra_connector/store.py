@@ -12,7 +12,7 @@ from simulacra.domain import ConnectorAccessType, ConnectorType
 from simulacra.store import Resources, Transaction, UtcDateTime, resource_table
 from simulacra.store.tables import grants, likes, used_by
 
-__all__ = ["ConnectorRow", "ConnectorRows", "UploadRow", "UploadRows", "metadata"]
+__all__ = ["ConnectorRow", "ConnectorRows", "UploadRow", "UploadRows", "deliveries", "metadata"]
 
 metadata = sa.MetaData()
 
@@ -37,6 +37,16 @@ uploads = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 """What clients have begun to send; the bytes are in the spool folder, and know their size themselves."""
+
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("note", sa.JSON, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+)
+"""What drivers noted of deliveries, so that each happens once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +114,20 @@ class ConnectorRows(Resources):
         row = (await connection.execute(statement)).mappings().one_or_none()
         return ConnectorRow.from_mapping(row) if row else None
 
-    async def usage(self, connection: AsyncConnection, ids: list[str]) -> dict[str, tuple[int, int]]:
-        """Returns the numbers of shares and of generators of each connector."""
-        shares = sa.select(grants.c.resource_id, sa.func.count()).where(grants.c.resource_id.in_(ids))
-        users = sa.select(used_by.c.resource_id, sa.func.count()).where(
-            used_by.c.resource_id.in_(ids), used_by.c.user_uri.startswith("generators/")
-        )
-        counts = {id: [0, 0] for id in ids}
-        for position, statement in enumerate(
-            [shares.group_by(grants.c.resource_id), users.group_by(used_by.c.resource_id)]
-        ):
+    async def usage(self, connection: AsyncConnection, ids: list[str]) -> dict[str, dict[str, int]]:
+        """Returns the counts of each connector by their names in `ConnectorUsage`."""
+        counters = {
+            "no_of_shares": (grants, sa.true()),
+            "no_of_generators": (used_by, used_by.c.user_uri.startswith("generators/")),
+            "no_of_synthetic_datasets": (used_by, used_by.c.user_uri.startswith("synthetic-datasets/")),
+        }
+        counts = {id: dict.fromkeys(counters, 0) for id in ids}
+        for name, (table, condition) in counters.items():
+            key = table.c.resource_id
+            statement = sa.select(key, sa.func.count()).where(key.in_(ids), condition).group_by(key)
             for id, count in await connection.execute(statement):
-                counts[id][position] = count
-        return {id: (shared, used) for id, (shared, used) in counts.items()}
+                counts[id][name] = count
+        return counts
 
     async def permission(
         self, connection: AsyncConnection, ids: list[str], user_id: str

@@ -95,6 +95,7 @@ class WriteMode(StrEnum):
 
     FAIL = "FAIL"
     OVERWRITE = "OVERWRITE"
+    APPEND = "APPEND"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import fnmatch
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -13,11 +13,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from simulacra.domain import ColumnSchema, TableSchema
 from simulacra.errors import (
-    AlreadyExists,
     InvalidArgument,
     PermissionDenied,
     SourceAuthenticationFailed,
@@ -32,11 +30,12 @@ from simulacra_connector.drivers.base import (
     choose_columns,
     location_not_found,
 )
+from simulacra_connector.drivers.buckets.writing import FolderWriter
+from simulacra_connector.drivers.delivery import DeliveredTable, Delivery
 from simulacra_connector.drivers.uploads import encoding_of
 from simulacra_connector.formats import FileContent, FileFormat, FileLimits, format_of, open_file
 from simulacra_connector.formats.columnar import ColumnarFile
 from simulacra_connector.sampling import select_rows
-from simulacra_connector.tables import row_groups
 from simulacra_connector.types import Connection
 
 __all__ = ["BucketSession"]
@@ -45,7 +44,6 @@ OpenFileSystem = Callable[[Connection, SessionOptions, Path], AbstractContextMan
 
 # The user's own files: large ones are no attack, but nothing may fill the disk without end.
 _LIMITS = FileLimits(max_expanded_bytes=2**40, max_expansion=10_000)
-_PART_ROWS = 2**20
 _REFUSED = (
     "forbidden",
     "access denied",
@@ -148,47 +146,75 @@ class BucketSession:
         folder = location.strip("/")
         if "/" not in folder:
             raise InvalidArgument.of("location", "give bucket/path; a table is a folder in a bucket")
+        tag = uuid.uuid4().hex[:12]
         with self._errors(location):
-            existing = self._visible(folder)
-            if existing and mode is WriteMode.FAIL:
-                raise AlreadyExists(
-                    f"there are files at {location} already; allow to overwrite them, or choose another"
-                )
-            staging = f"{folder}/_staging-{uuid.uuid4().hex[:16]}"
+            writer = self._writer(tag, folder)
+            writer.require_free([folder], mode)
             try:
-                names, rows = self._write_parts(staging, stream)
-                for path in existing:
-                    self._fs.delete_file(path)
-                for name in names:
-                    self._fs.copy_file(f"{staging}/{name}", f"{folder}/{name}")  # within the storage
+                *_, (names, rows) = writer.stage("table", stream)
+                writer.copy({"table": names}, {"table": folder})
+                if mode is WriteMode.OVERWRITE:
+                    writer.remove_others([folder])
             finally:
-                self._delete_folder(staging)
+                writer.clear()
         return rows
 
-    def _write_parts(self, staging: str, stream: TableStream) -> tuple[Sequence[str], int]:
-        self._fs.create_dir(staging, recursive=True)
-        names: list[str] = []
-        rows = 0
-        with ExitStack() as part:
-            parquet: pq.ParquetWriter | None = None
-            for table in row_groups(stream.batches, stream.schema):
-                self._options.cancellation.check()
-                if parquet is None or rows >= len(names) * _PART_ROWS:
-                    part.close()
-                    names.append(f"part-{len(names):05d}.parquet")
-                    sink = part.enter_context(self._fs.open_output_stream(f"{staging}/{names[-1]}"))
-                    parquet = part.enter_context(pq.ParquetWriter(sink, stream.schema, compression="zstd"))
-                parquet.write_table(table)
-                rows += table.num_rows
-        if not names:
-            names.append("part-00000.parquet")
-            with self._fs.open_output_stream(f"{staging}/{names[0]}") as sink:
-                pq.write_table(stream.schema.empty_table(), sink)
-        return names, rows
+    def deliver(self, delivery: Delivery) -> Iterator[DeliveredTable]:
+        """Writes a folder for each table; what is staged is noted, and put in place by whoever comes next."""
+        journal, mode = delivery.journal, delivery.mode
+        folders = {table.name: self.table_at(delivery.location, table.name) for table in delivery.tables}
+        note = dict(journal.load() or {})
+        with self._errors(delivery.location):
+            writer = self._writer(delivery.tag, delivery.location.strip("/"))
+            if not note.get("done"):
+                if "parts" not in note:
+                    note = yield from self._stage(writer, delivery, folders)
+                    journal.save(note)
+                try:
+                    writer.copy(note["parts"], folders)
+                except BaseException:
+                    journal.save({})
+                    with suppress(OSError, pa.ArrowException):
+                        writer.clear()
+                    raise
+                if mode is WriteMode.OVERWRITE:
+                    writer.remove_others(folders.values())
+                note["done"] = True
+                journal.save(note)
+            writer.clear()
+        for name, count in note["rows"].items():
+            yield DeliveredTable(name, folders[name], count, done=True)
 
-    def _delete_folder(self, folder: str) -> None:
-        if self._fs.get_file_info(folder).type == pafs.FileType.Directory:
-            self._fs.delete_dir(folder)
+    def table_at(self, location: str, name: str) -> str:
+        """Returns the folder of a table."""
+        return f"{location.strip('/')}/{name.replace('/', '_')}"
+
+    def _stage(
+        self, writer: FolderWriter, delivery: Delivery, folders: Mapping[str, str]
+    ) -> Generator[DeliveredTable, None, dict[str, Any]]:
+        writer.clear()
+        writer.require_free(list(folders.values()), delivery.mode)
+        parts: dict[str, list[str]] = {}
+        rows: dict[str, int] = {}
+        try:
+            for table in delivery.tables:
+                for names, count in writer.stage(table.name, table.stream):
+                    parts[table.name], rows[table.name] = list(names), count
+                    yield DeliveredTable(table.name, folders[table.name], count)
+        except BaseException:
+            with suppress(OSError, pa.ArrowException):
+                writer.clear()
+            raise
+        return {"parts": parts, "rows": rows}
+
+    def _writer(self, tag: str, folder: str) -> FolderWriter:
+        return FolderWriter(
+            self._fs,
+            tag=tag,
+            staging=f"{folder}/_staging-{tag}",
+            visible=self._visible,
+            check=self._options.cancellation.check,
+        )
 
     def _visible(self, folder: str) -> Sequence[str]:
         """Returns the files of a folder, without what other programs keep there under _ or a dot."""

@@ -32,6 +32,7 @@ _AUTHENTICATION = {1044, 1045, 1130, 1251, 1698, 1862, 3118, 4151}
 _DENIED = {1142, 1143, 1227, 1370, 1792, 1290, 1836}
 _TIMEOUT = {1205, 1969, 3024}
 _INTERRUPTED = {1317}
+_FULL = {3, 20, 28, 1021, 1114}
 _CONNECTION = {1040, 1053, 1203, 1927, *range(2000, 2100)}
 
 
@@ -98,6 +99,8 @@ def _translated(connection: Connection, code: int, text: str, location: str) -> 
         error = DeadlineExceeded(f"{where} took longer than allowed: {text}")
     elif code in (1049, 1146):
         error = LocationNotFound(f'there is nothing at location "{location}": {text}', location=location)
+    elif code in _FULL:
+        error = SourceUnreachable(f"{where} is out of space: {text}", host=where)
     elif code in _CONNECTION:
         error = SourceUnreachable(f"{where} does not answer: {text}", host=where)
     else:

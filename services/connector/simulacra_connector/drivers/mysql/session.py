@@ -1,6 +1,6 @@
 """One connection to MySQL or MariaDB: a read-only transaction with a consistent snapshot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -18,10 +18,12 @@ from simulacra_connector.drivers.base import (
     WriteMode,
     choose_columns,
 )
+from simulacra_connector.drivers.delivery import DeliveredTable, Delivery, schema_of
+from simulacra_connector.drivers.locations import format_location
 from simulacra_connector.drivers.mysql.catalog import Catalog
 from simulacra_connector.drivers.mysql.columns import ReadColumn, read_column
 from simulacra_connector.drivers.mysql.connecting import connect, mysql_errors
-from simulacra_connector.drivers.mysql.writing import TableWriter
+from simulacra_connector.drivers.mysql.writing import TableWriter, Target
 from simulacra_connector.sampling import select_rows
 from simulacra_connector.types import Connection
 
@@ -121,13 +123,43 @@ class MySqlSession:
 
     def write(self, location: str, stream: TableStream, mode: WriteMode) -> int:
         """Writes a table over a connection of its own; see `TableWriter`."""
+        with self._writer(location) as writer:
+            return writer.write(location, stream, mode)
+
+    def deliver(self, delivery: Delivery) -> Iterator[DeliveredTable]:
+        """Writes tables together; see `TableWriter.write_all` for what a killed attempt leaves."""
+        database, journal = schema_of(delivery.location), delivery.journal
+        target = Target(database, delivery.tag, tuple(delivery.tables))
+        note = journal.load() or {}
+        rows: dict[str, int] = dict(note.get("rows", {}))
+
+        def remember(counts: Mapping[str, int]) -> None:
+            journal.save({"rows": dict(counts), "done": False})
+
+        with self._writer(delivery.location) as writer:
+            if not note.get("done"):
+                if not (rows and writer.finish(target)):
+                    for step in writer.write_all(target, delivery.mode, note=remember):
+                        rows[step.table_name] = step.rows
+                        yield step
+                journal.save({"rows": rows, "done": True})
+            writer.forget(target)
+        for name, count in rows.items():
+            yield DeliveredTable(name, target.location(name), count, done=True)
+
+    def table_at(self, location: str, name: str) -> str:
+        """Returns `database.table`."""
+        return format_location(schema_of(location), name)
+
+    @contextmanager
+    def _writer(self, location: str) -> Iterator[TableWriter]:
         connection = connect(self._parameters, self._options, read_timeout=self._options.read_timeout)
         try:
             with (
                 mysql_errors(self._parameters, location),
                 self._options.cancellation.stopping(lambda: self._kill(connection)),
             ):
-                return TableWriter(connection).write(location, stream, mode)
+                yield TableWriter(connection)
         finally:
             with suppress(pymysql.err.Error):
                 connection.close()

@@ -1,13 +1,15 @@
-"""Writes a table into MySQL or MariaDB: into a staging table first, then in its place at once.
+"""Writes tables into MySQL or MariaDB: into staging tables first, then in their places at once.
 
-A new table is staged under another name and renamed. The rows of a table that is there are replaced in one
-transaction, so that its keys, indexes, triggers and grants stay; foreign keys are checked at the end, because
-deleting with checks would take rows of other tables along.
+New tables are staged under other names and renamed in one statement. The rows of tables that are there are
+replaced in one transaction, so that their keys, indexes, triggers and grants stay. These are two moments: a
+marker table, filled in that transaction and renamed in that statement, tells a later attempt between which of
+them an earlier one has died, and it goes on from there.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +17,11 @@ import pymysql
 
 from simulacra.errors import AlreadyExists, InvalidArgument, UnsupportedData
 from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
+from simulacra_connector.drivers.delivery import DeliveredTable, TableToDeliver, already_there
 from simulacra_connector.drivers.locations import format_location, table_location
 from simulacra_connector.drivers.mysql.columns import quote
 
-__all__ = ["TableWriter"]
+__all__ = ["TableWriter", "Target"]
 
 _FIXED: dict[pa.DataType, str] = {
     pa.bool_(): "boolean",
@@ -42,6 +45,17 @@ _FIXED: dict[pa.DataType, str] = {
 _INSERT_ROWS = 1000
 _MAX_DECIMAL = 65
 
+_KEY_TEXT = "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+
+_TABLE = (
+    "SELECT table_type, engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+)
+_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+_COLUMN_TYPE = (
+    "SELECT column_type, character_set_name, collation_name FROM information_schema.columns "
+    "WHERE table_schema = %s AND table_name = %s AND column_name = %s"
+)
+_LIKE = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_name LIKE %s"
 _REFERENCES = (
     "SELECT constraint_name, table_schema, table_name, column_name, referenced_table_schema, "
     "referenced_table_name, referenced_column_name FROM information_schema.key_column_usage "
@@ -50,84 +64,225 @@ _REFERENCES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The tables of one write, and the names of what it makes: the same at each attempt, by its tag."""
+
+    database: str
+    tag: str
+    tables: tuple[TableToDeliver, ...]
+
+    @property
+    def prefix(self) -> str:
+        """What all names begin with; also the name of the marker."""
+        return f"simulacra_{self.tag}"
+
+    @property
+    def marker(self) -> str:
+        """The table whose one row says that the rows of tables that were there are replaced."""
+        return f"{quote(self.database)}.{quote(self.prefix)}"
+
+    def location(self, name: str) -> str:
+        """Returns a table's location."""
+        return format_location(self.database, name)
+
+    def place(self, name: str) -> str:
+        """Returns a table as SQL."""
+        return f"{quote(self.database)}.{quote(name)}"
+
+    def staging_name(self, name: str) -> str:
+        """Returns the name under which a table is staged."""
+        return f"{self.prefix}_{[table.name for table in self.tables].index(name)}"
+
+    def staging(self, name: str) -> str:
+        """Returns the staged table as SQL."""
+        return f"{quote(self.database)}.{quote(self.staging_name(name))}"
+
+    def final_name(self, name: str) -> str:
+        """Returns the name that a table, staged or not, has in the end."""
+        return next((t.name for t in self.tables if self.staging_name(t.name) == name), name)
+
+
 class TableWriter:
-    """Writes through one connection."""
+    """Writes through one connection, which must not be in autocommit mode."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def write(self, location: str, stream: TableStream, mode: WriteMode) -> int:
-        """Writes the rows and returns their number.
+        """Writes one table and returns the number of its rows.
 
         Raises:
             AlreadyExists: If the table is there and may not be replaced.
             UnsupportedData: If a column's type cannot be written.
         """
         database, table = table_location(location)
-        if not self._fetch("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", database):
-            raise location_not_found(location, f'there is no database "{database}"')
-        found = self._fetch(
-            "SELECT table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
-            database,
-            table,
-        )
-        if not found:
-            return self._create(database, table, stream)
-        if mode is WriteMode.FAIL:
-            raise AlreadyExists(
-                f"table {location} is there already; allow to overwrite it, or choose another"
-            )
-        if found[0][0] != "BASE TABLE":
-            raise AlreadyExists(
-                f"{format_location(database, table)} is no plain table; choose another location"
-            )
-        return self._replace(database, table, stream)
+        target = Target(database, uuid.uuid4().hex[:12], (TableToDeliver(table, stream),))
+        rows = 0
+        for step in self.write_all(target, mode):
+            rows = step.rows
+        return rows
 
-    def _create(self, database: str, table: str, stream: TableStream) -> int:
-        staging = f"{quote(database)}.{quote(f'simulacra_{uuid.uuid4().hex[:16]}')}"
-        columns = ", ".join(f"{quote(column.name)} {_sql_type(column)}" for column in stream.schema)
+    def write_all(
+        self, target: Target, mode: WriteMode, *, note: Callable[[Mapping[str, int]], None] | None = None
+    ) -> Iterator[DeliveredTable]:
+        """Writes tables and puts them in place; yields how many rows of each have been staged.
+
+        Args:
+            target: What to write where.
+            mode: What to do with tables that are there.
+            note: Called with the rows of the tables before they become visible. With it, a marker at the
+                server tells `finish` afterwards whether they did; `forget` removes it.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the database is not there.
+            UnsupportedData: If a column's type cannot be written.
+        """
+        there = self._there(target, mode)
+        self._drop(target, self._made(target))
+        rows: dict[str, int] = {}
         try:
-            self._execute(f"CREATE TABLE {staging} ({columns}) CHARACTER SET utf8mb4 ENGINE = InnoDB")
-            rows = self._insert(staging, stream)
+            if note is not None:
+                self._execute(f"CREATE TABLE {target.marker} (committed boolean) ENGINE = InnoDB")
+            for table in target.tables:
+                self._create(target, table, table.name in there)
+                for count in self._insert(target.staging(table.name), table.stream):
+                    rows[table.name] = count
+                    yield DeliveredTable(table.name, target.location(table.name), count)
             self._connection.commit()
-            self._execute(f"RENAME TABLE {staging} TO {quote(database)}.{quote(table)}")
+            self._make_foreign_keys(target, there)
+            if note is not None:
+                note(rows)
+            self._fill(target, there, mode, marked=note is not None)
+            self._rename(target, [t.name for t in target.tables if t.name not in there], note is not None)
         except BaseException:
             with suppress(pymysql.err.Error):
-                self._execute(f"DROP TABLE IF EXISTS {staging}")
+                self._connection.rollback()
+                self._drop(target, self._made(target))
             raise
-        return rows
 
-    def _replace(self, database: str, table: str, stream: TableStream) -> int:
-        target = f"{quote(database)}.{quote(table)}"
-        known = {
-            name
-            for (name,) in self._fetch(
-                "SELECT column_name FROM information_schema.columns "
-                "WHERE table_schema = %s AND table_name = %s",
-                database,
-                table,
-            )
-        }
-        if unknown := [name for name in stream.schema.names if name not in known]:
-            raise InvalidArgument.of(
-                "data", f'column "{unknown[0]}" is not in the table to overwrite; drop the table first'
-            )
-        names = ", ".join(quote(name) for name in stream.schema.names)
-        staging = f"{quote(database)}.{quote(f'simulacra_{uuid.uuid4().hex[:16]}')}"
-        # A temporary table vanishes with the connection, whatever happens.
-        self._execute(f"CREATE TEMPORARY TABLE {staging} LIKE {target}")
-        rows = self._insert(staging, stream)
-        self._connection.commit()
+    def finish(self, target: Target) -> bool:
+        """Tells whether an earlier `write_all` made its rows visible, and renames what it left staged."""
+        made = self._made(target)
+        if f"{target.prefix}_done" in made:
+            return True
+        if target.prefix not in made or not self._fetch(f"SELECT 1 FROM {target.marker}"):
+            return False
+        names = [t.name for t in target.tables if target.staging_name(t.name) in made]
+        self._rename(target, names, marked=True)
+        return True
+
+    def forget(self, target: Target) -> None:
+        """Removes the marker of a `write_all` that is finished."""
+        self._drop(target, [f"{target.prefix}_done"])
+
+    def _there(self, target: Target, mode: WriteMode) -> dict[str, Sequence[str]]:
+        """Returns those of the tables that are there, with their columns; refuses what cannot be written."""
+        database = target.database
+        if not self._fetch("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", database):
+            raise location_not_found(database, f'there is no database "{database}"')
+        there: dict[str, Sequence[str]] = {}
+        for table in target.tables:
+            found = self._fetch(_TABLE, database, table.name)
+            if not found:
+                continue
+            if mode is WriteMode.FAIL:
+                raise already_there(target.location(table.name))
+            [(kind, engine)] = found
+            if kind != "BASE TABLE":
+                raise AlreadyExists(
+                    f"{target.location(table.name)} is no plain table; choose another location"
+                )
+            if str(engine).lower() != "innodb":
+                raise InvalidArgument(
+                    f"table {target.location(table.name)} has engine {engine}, which knows no transactions; "
+                    "drop it first, or change its engine to InnoDB"
+                )
+            columns = [str(name) for (name,) in self._fetch(_COLUMNS, database, table.name)]
+            if unknown := [name for name in table.stream.schema.names if name not in columns]:
+                raise InvalidArgument.of(
+                    "data",
+                    f'column "{unknown[0]}" is not in the table {target.location(table.name)} that is there; '
+                    "drop that table first",
+                )
+            there[table.name] = columns
+        return there
+
+    def _create(self, target: Target, table: TableToDeliver, exists: bool) -> None:
+        staging = target.staging(table.name)
+        if exists:
+            # A temporary table vanishes with the connection, whatever happens.
+            self._execute(f"CREATE TEMPORARY TABLE {staging} LIKE {target.place(table.name)}")
+            return
+        types = self._key_types(target, table)
+        columns = [
+            f"{quote(column.name)} {types.get(column.name) or _sql_type(column)}"
+            for column in table.stream.schema
+        ]
+        if table.primary_key:
+            columns.append(f"PRIMARY KEY ({_names(table.primary_key)})")
+        self._execute(f"CREATE TABLE {staging} ({', '.join(columns)}) CHARACTER SET utf8mb4 ENGINE = InnoDB")
+
+    def _key_types(self, target: Target, table: TableToDeliver) -> dict[str, str]:
+        """Returns the types of keys' columns: of bounded length, and a foreign key's as what it refers to."""
+        schemas = {each.name: each.stream.schema for each in target.tables}
+        types = {name: _key_type(table.stream.schema.field(name)) for name in table.keys}
+        for key in table.foreign_keys:
+            for column, referenced in zip(key.columns, key.referenced_columns, strict=True):
+                if found := self._fetch(_COLUMN_TYPE, target.database, key.referenced_table, referenced):
+                    [(kind, charset, collation)] = found
+                    text = f" CHARACTER SET {charset} COLLATE {collation}" if charset else ""
+                    types[column] = f"{kind}{text}"
+                elif key.referenced_table in schemas:
+                    types[column] = _key_type(schemas[key.referenced_table].field(referenced))
+        return types
+
+    def _make_foreign_keys(self, target: Target, there: Mapping[str, object]) -> None:
+        self._execute("SET SESSION foreign_key_checks = 0")  # what they refer to may not be filled yet
+        new = [table for table in target.tables if table.name not in there]
+        for table in new:
+            for key in table.foreign_keys:
+                parent = key.referenced_table
+                place = target.place(parent) if parent in there else target.staging(parent)
+                self._execute(
+                    f"ALTER TABLE {target.staging(table.name)} ADD FOREIGN KEY ({_names(key.columns)}) "
+                    f"REFERENCES {place} ({_names(key.referenced_columns)})"
+                )
+
+    def _fill(self, target: Target, there: Mapping[str, object], mode: WriteMode, *, marked: bool) -> None:
+        """Puts rows into the tables that are there, in one transaction, and checks all references at its end.
+
+        Deleting with checks would take rows of other tables along.
+        """
         self._execute("SET SESSION foreign_key_checks = 0")
-        self._execute(f"DELETE FROM {target}")
-        self._execute(f"INSERT INTO {target} ({names}) SELECT {names} FROM {staging}")
-        self._check_references(database, table)
+        for table in target.tables:
+            if table.name in there:
+                place, names = target.place(table.name), _names(table.stream.schema.names)
+                if mode is WriteMode.OVERWRITE:
+                    self._execute(f"DELETE FROM {place}")
+                staging = target.staging(table.name)
+                self._execute(f"INSERT INTO {place} ({names}) SELECT {names} FROM {staging}")
+        for table in target.tables:
+            self._check_references(
+                target, table.name if table.name in there else target.staging_name(table.name)
+            )
+        if marked:
+            self._execute(f"INSERT INTO {target.marker} VALUES (true)")
         self._connection.commit()
-        return rows
 
-    def _check_references(self, database: str, table: str) -> None:
+    def _rename(self, target: Target, names: Sequence[str], marked: bool) -> None:
+        """Gives new tables their names, all in one statement; foreign keys follow what they refer to."""
+        changes = [f"{target.staging(name)} TO {target.place(name)}" for name in names]
+        if marked:
+            changes.append(f"{target.marker} TO {quote(target.database)}.{quote(f'{target.prefix}_done')}")
+        if changes:
+            self._execute(f"RENAME TABLE {', '.join(changes)}")
+
+    def _check_references(self, target: Target, table: str) -> None:
         """Finds rows whose foreign keys refer to nothing, in this table and in those that refer to it."""
         keys: dict[tuple[str, str, str], list[tuple[Any, ...]]] = {}
+        database = target.database
         for name, *rest in self._fetch(_REFERENCES, database, table, database, table):
             keys.setdefault((rest[0], rest[1], name), []).append(tuple(rest))
         for (schema, child, name), columns in keys.items():
@@ -140,15 +295,17 @@ class TableWriter:
             )
             if orphans:
                 self._connection.rollback()
+                shown = target.final_name(child)
                 raise InvalidArgument(
-                    f'the rows break foreign key "{name}" of table {format_location(schema, child)}'
+                    f'the rows break foreign key "{name}" of table {format_location(schema, shown)}'
                 )
 
-    def _insert(self, staging: str, stream: TableStream) -> int:
-        names = ", ".join(quote(name) for name in stream.schema.names)
+    def _insert(self, staging: str, stream: TableStream) -> Iterator[int]:
+        names = _names(stream.schema.names)
         marks = ", ".join(["%s"] * len(stream.schema))
         sql = f"INSERT INTO {staging} ({names.replace('%', '%%')}) VALUES ({marks})"
         rows = 0
+        yield rows
         with self._connection.cursor() as cursor:
             for batch in stream.batches:
                 columns = [
@@ -159,7 +316,19 @@ class TableWriter:
                 for start in range(0, len(records), _INSERT_ROWS):
                     cursor.executemany(sql, records[start : start + _INSERT_ROWS])
                 rows += len(records)
-        return rows
+                yield rows
+
+    def _made(self, target: Target) -> list[str]:
+        """Returns the names of what attempts at this delivery have made and left."""
+        pattern = f"{target.prefix}%".replace("_", "\\_")
+        found = self._fetch(_LIKE, target.database, pattern)
+        return [str(name) for (name,) in found]
+
+    def _drop(self, target: Target, names: Sequence[str]) -> None:
+        if names:
+            self._execute("SET SESSION foreign_key_checks = 0")
+            places = ", ".join(f"{quote(target.database)}.{quote(name)}" for name in names)
+            self._execute(f"DROP TABLE IF EXISTS {places}")
 
     def _execute(self, sql: str) -> None:
         with self._connection.cursor() as cursor:
@@ -170,6 +339,16 @@ class TableWriter:
             cursor.execute(sql, parameters or None)
             rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(map(quote, names))
+
+
+def _key_type(column: "pa.Field[Any]") -> str:
+    """Returns a type that can be in a key: texts are compared byte by byte there, as in the data."""
+    type = _sql_type(column)
+    return {"longtext": _KEY_TEXT, "longblob": "varbinary(255)"}.get(type, type)
 
 
 def _sql_type(column: "pa.Field[Any]") -> str:

@@ -148,6 +148,8 @@ def _translated(connection: Connection, text: str, sqlstate: str | None, locatio
         "23": InvalidArgument(f"the rows break a rule of the destination: {reply}"),
         "2BP01": InvalidArgument(f"other objects depend on the table to overwrite: {reply}"),
         "53": SourceUnreachable(f"{where} is out of space or other resources: {reply}", host=where),
+        "55P03": DeadlineExceeded(f"another session at {where} holds a lock on a table: {reply}"),
+        "40": DeadlineExceeded(f"another session at {where} was in the way: {reply}"),
         "42": InvalidArgument(f"the statement is wrong: {reply}"),
         "0A": InvalidArgument(f"the statement is not possible here: {reply}"),
     }

@@ -1,5 +1,6 @@
 """One connection to PostgreSQL: a read-only REPEATABLE READ transaction, so what it reads is one snapshot."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -17,6 +18,8 @@ from simulacra_connector.drivers.base import (
     WriteMode,
     choose_columns,
 )
+from simulacra_connector.drivers.delivery import DeliveredTable, Delivery, schema_of
+from simulacra_connector.drivers.locations import format_location
 from simulacra_connector.drivers.postgres.catalog import Catalog, Relation
 from simulacra_connector.drivers.postgres.columns import ReadColumn, measure_sql, read_columns, with_measures
 from simulacra_connector.drivers.postgres.connecting import connect, connect_for_writing, postgres_errors
@@ -138,6 +141,45 @@ class PostgresSession:
             self._options.cancellation.stopping(connection.cancel_safe),
         ):
             return TableWriter(connection).write(location, stream, mode)
+
+    def deliver(self, delivery: Delivery) -> Iterator[DeliveredTable]:
+        """Writes tables in one transaction, noting its number: the server knows how it has ended."""
+        schema = schema_of(delivery.location)
+        rows: dict[str, int] = {}
+        note = delivery.journal.load()
+        if note is not None and self._committed(int(note["transaction"])):
+            rows = dict(note["rows"])
+        else:
+            connection = connect_for_writing(self._parameters, self._options)
+            with (
+                postgres_errors(self._parameters, delivery.location),
+                connection,
+                self._options.cancellation.stopping(connection.cancel_safe),
+            ):
+                for table in TableWriter(connection).write_all(schema, delivery.tables, delivery.mode):
+                    rows[table.table_name] = table.rows
+                    yield table
+                [(number,)] = connection.execute("SELECT txid_current()").fetchall()
+                self._options.cancellation.check()
+                delivery.journal.save({"transaction": number, "rows": rows})
+        for name, count in rows.items():
+            yield DeliveredTable(name, self.table_at(delivery.location, name), count, done=True)
+
+    def table_at(self, location: str, name: str) -> str:
+        """Returns `schema.table`."""
+        return format_location(schema_of(location), name)
+
+    def _committed(self, transaction: int) -> bool:
+        """Tells how a transaction of an earlier attempt ended; one whose client is gone ends soon."""
+        deadline = time.monotonic() + self._options.statement_timeout
+        while True:
+            [(status,)] = self._fetch("SELECT txid_status($1::int8)", transaction)
+            if status != "in progress":
+                return bool(status == "committed")
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded("an earlier attempt at this delivery is still being committed")
+            self._options.cancellation.check()
+            time.sleep(0.2)
 
     def _begin(self) -> None:
         self._execute(_BEGIN)

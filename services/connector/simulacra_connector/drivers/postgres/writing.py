@@ -1,4 +1,4 @@
-"""Writes a table into PostgreSQL in one transaction: by COPY into a staging table that takes its place.
+"""Writes tables into PostgreSQL in one transaction: by COPY into staging tables that take their places.
 
 Until the swap nobody is locked out; the swap keeps the columns' types, keys, indexes, grants and comments of
 the table that is replaced, and checks foreign keys from and to it against the new rows.
@@ -6,8 +6,7 @@ the table that is replaced, and checks foreign keys from and to it against the n
 
 import io
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -15,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from simulacra.errors import AlreadyExists, InvalidArgument, UnsupportedData
+from simulacra.errors import InvalidArgument, UnsupportedData
 from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
+from simulacra_connector.drivers.delivery import DeliveredTable, TableToDeliver, already_there
 from simulacra_connector.drivers.locations import format_location, table_location
 from simulacra_connector.drivers.postgres.catalog import quote
+from simulacra_connector.drivers.postgres.replacing import Replaced, replaced_tables
 
 __all__ = ["TableWriter"]
 
@@ -45,16 +46,6 @@ _CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 _CSV_ROWS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class _Old:
-    """What is kept of the table that is replaced: its columns, and the statements that make the rest."""
-
-    oid: int
-    columns: tuple[str, ...]
-    before: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
-
-
 class TableWriter:
     """Writes through one connection, which must not be in autocommit mode; the caller commits."""
 
@@ -62,135 +53,148 @@ class TableWriter:
         self._connection = connection
 
     def write(self, location: str, stream: TableStream, mode: WriteMode) -> int:
-        """Writes the rows and returns their number.
+        """Writes one table and returns the number of its rows.
 
         Raises:
             AlreadyExists: If the table is there and may not be replaced.
             UnsupportedData: If a column's type cannot be written.
         """
         schema, table = table_location(location)
-        if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
-            raise location_not_found(location, f'there is no schema "{schema}"')
-        target = f"{quote(schema)}.{quote(table)}"
-        old = self._old(schema, table, target)
-        if old is not None and mode is WriteMode.FAIL:
-            raise AlreadyExists(
-                f"table {location} is there already; allow to overwrite it, or choose another"
-            )
-        staging_name = f"simulacra_{uuid.uuid4().hex[:16]}"
-        staging = f"{quote(schema)}.{quote(staging_name)}"
-        self._create(staging, stream.schema, target if old else None, old)
-        rows = self._copy(staging, stream)
-        for statement in old.before if old else ():
-            self._execute(statement)
-        self._execute(f"ALTER TABLE {staging} RENAME TO {quote(table)}")
-        for statement in old.after if old else ():
-            self._execute(statement)
+        rows = 0
+        for step in self.write_all(schema, [TableToDeliver(table, stream)], mode):
+            rows = step.rows
         return rows
 
-    def _create(self, staging: str, schema: pa.Schema, target: str | None, old: _Old | None) -> None:
+    def write_all(
+        self, schema: str, tables: Sequence[TableToDeliver], mode: WriteMode
+    ) -> Iterator[DeliveredTable]:
+        """Writes tables and puts them in place together; yields how many rows of each have been copied.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the schema is not there.
+            UnsupportedData: If a column's type cannot be written.
+        """
+        if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
+            raise location_not_found(schema, f'there is no schema "{schema}"')
+        there = replaced_tables(self._fetch, schema, [table.name for table in tables])
+        if there and mode is WriteMode.FAIL:
+            raise already_there(format_location(schema, next(iter(there))))
+        staged: dict[str, str] = {}
+        for table in tables:
+            old = there.get(table.name)
+            into = old.target if old else ""
+            if old is not None:
+                _require_columns(table, old)
+            if old is None or mode is WriteMode.OVERWRITE:
+                into = staged[table.name] = f"{quote(schema)}.{quote(f'simulacra_{uuid.uuid4().hex[:16]}')}"
+                self._create(into, table, old, self._key_types(schema, table, tables, there))
+            for rows in self._copy(into, table.stream):
+                yield DeliveredTable(table.name, format_location(schema, table.name), rows)
+        self._swap(schema, tables, staged, there if mode is WriteMode.OVERWRITE else {})
+
+    def _swap(
+        self,
+        schema: str,
+        tables: Sequence[TableToDeliver],
+        staged: Mapping[str, str],
+        replaced: Mapping[str, Replaced],
+    ) -> None:
+        new = [table for table in tables if table.name in staged and table.name not in replaced]
+        statements = [sql for old in replaced.values() for sql in old.drop_keys]
+        if replaced:
+            # At once, for they may refer to each other.
+            statements.append(f"DROP TABLE {', '.join(old.target for old in replaced.values())}")
+        statements += [f"ALTER TABLE {place} RENAME TO {quote(name)}" for name, place in staged.items()]
+        # Keys first, for foreign keys refer to them.
+        statements += [sql for old in replaced.values() for sql in old.constraints]
+        statements += [
+            f"ALTER TABLE {quote(schema)}.{quote(table.name)} ADD PRIMARY KEY ({_names(table.primary_key)})"
+            for table in new
+            if table.primary_key
+        ]
+        statements += [sql for old in replaced.values() for sql in old.foreign_keys]
+        statements += [
+            f"ALTER TABLE {quote(schema)}.{quote(table.name)} ADD FOREIGN KEY ({_names(key.columns)}) "
+            f"REFERENCES {quote(schema)}.{quote(key.referenced_table)} ({_names(key.referenced_columns)})"
+            for table in new
+            for key in table.foreign_keys
+        ]
+        statements += [sql for old in replaced.values() for sql in old.rest]
+        for statement in statements:
+            self._execute(statement)
+
+    def _create(
+        self, staging: str, table: TableToDeliver, old: Replaced | None, types: Mapping[str, str]
+    ) -> None:
         if old is not None:
-            unknown = [name for name in schema.names if name not in old.columns]
-            if unknown:
-                raise InvalidArgument.of(
-                    "data", f'column "{unknown[0]}" is not in the table to overwrite; drop the table first'
-                )
             self._execute(
-                f"CREATE TABLE {staging} (LIKE {target} INCLUDING DEFAULTS INCLUDING GENERATED "
+                f"CREATE TABLE {staging} (LIKE {old.target} INCLUDING DEFAULTS INCLUDING GENERATED "
                 "INCLUDING IDENTITY INCLUDING STORAGE INCLUDING COMMENTS)"
             )
             return
-        columns = ", ".join(f"{quote(column.name)} {_sql_type(column)}" for column in schema)
+        columns = ", ".join(
+            f"{quote(column.name)} {types.get(column.name) or _sql_type(column)}"
+            for column in table.stream.schema
+        )
         self._execute(f"CREATE TABLE {staging} ({columns})")
 
-    def _copy(self, staging: str, stream: TableStream) -> int:
-        names = ", ".join(quote(name) for name in stream.schema.names)
+    def _key_types(
+        self,
+        schema: str,
+        table: TableToDeliver,
+        tables: Sequence[TableToDeliver],
+        there: Mapping[str, Replaced],
+    ) -> dict[str, str]:
+        """Returns the types of foreign keys' columns: those of what they refer to."""
+        fields = {each.name: each.stream.schema for each in tables}
+        types: dict[str, str] = {}
+        for key in table.foreign_keys:
+            for column, referenced in zip(key.columns, key.referenced_columns, strict=True):
+                if old := there.get(key.referenced_table):
+                    [(types[column],)] = self._fetch(
+                        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
+                        "WHERE attrelid = %s AND attname = %s",
+                        old.oid,
+                        referenced,
+                    ) or [(_sql_type(table.stream.schema.field(column)),)]
+                elif key.referenced_table in fields:
+                    types[column] = _sql_type(fields[key.referenced_table].field(referenced))
+        return types
+
+    def _copy(self, staging: str, stream: TableStream) -> Iterator[int]:
         rows = 0
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(f"COPY {staging} ({names}) FROM STDIN (FORMAT csv)".encode()) as copy,
+            cursor.copy(
+                f"COPY {staging} ({_names(stream.schema.names)}) FROM STDIN (FORMAT csv)".encode()
+            ) as copy,
         ):
             for batch in stream.batches:
                 for start in range(0, batch.num_rows, _CSV_ROWS):
                     copy.write(_csv(batch.slice(start, _CSV_ROWS)))
                 rows += batch.num_rows
-        return rows
-
-    def _old(self, schema: str, table: str, target: str) -> _Old | None:
-        found = self._fetch(
-            "SELECT c.oid, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %s AND c.relname = %s",
-            schema,
-            table,
-        )
-        if not found:
-            return None
-        [(oid, kind)] = found
-        if kind != "r":
-            raise AlreadyExists(
-                f"{format_location(schema, table)} is no plain table; choose another location"
-            )
-        columns = self._fetch(
-            "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped", oid
-        )
-        old = _Old(oid, tuple(name for (name,) in columns))
-        self._keep_foreign_keys_of_others(old)
-        old.before.append(f"DROP TABLE {target}")
-        self._keep_indexes_and_constraints(old, target)
-        self._keep_owner_and_grants(old, target)
-        return old
-
-    def _keep_foreign_keys_of_others(self, old: _Old) -> None:
-        keys = self._fetch(
-            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE contype = 'f' AND confrelid = %s AND conrelid <> confrelid AND conparentid = 0",
-            old.oid,
-        )
-        for table, name, definition in keys:
-            old.before.append(f"ALTER TABLE {table} DROP CONSTRAINT {quote(name)}")
-            old.after.append(f"ALTER TABLE {table} ADD CONSTRAINT {quote(name)} {definition}")
-
-    def _keep_indexes_and_constraints(self, old: _Old, target: str) -> None:
-        constraints = self._fetch(
-            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE conrelid = %s AND contype IN ('p', 'u', 'c', 'x', 'f') "
-            "ORDER BY array_position(ARRAY['p', 'u', 'c', 'x', 'f'], contype::text), conname",
-            old.oid,
-        )
-        indexes = self._fetch(
-            "SELECT pg_get_indexdef(indexrelid) FROM pg_index i WHERE indrelid = %s AND NOT EXISTS "
-            "(SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid)",
-            old.oid,
-        )
-        own = [f"ALTER TABLE {target} ADD CONSTRAINT {quote(name)} {sql}" for name, sql in constraints]
-        # The table's own keys must be there before those of others refer to them again.
-        old.after[:0] = [*own, *(sql for (sql,) in indexes)]
-
-    def _keep_owner_and_grants(self, old: _Old, target: str) -> None:
-        grants = self._fetch(
-            "SELECT a.privilege_type, coalesce(quote_ident(r.rolname), 'PUBLIC'), a.is_grantable "
-            "FROM pg_class c, aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee "
-            "WHERE c.oid = %s AND a.grantee <> c.relowner",
-            old.oid,
-        )
-        for privilege, grantee, grantable in grants:
-            option = " WITH GRANT OPTION" if grantable else ""
-            old.after.append(f"GRANT {privilege} ON {target} TO {grantee}{option}")
-        [(comment, owner)] = self._fetch(
-            "SELECT obj_description(oid, 'pg_class'), quote_ident(pg_get_userbyid(relowner)) "
-            "FROM pg_class WHERE oid = %s",
-            old.oid,
-        )
-        if comment is not None:
-            literal = comment.replace("'", "''")
-            old.after.append(f"COMMENT ON TABLE {target} IS '{literal}'")
-        old.after.append(f"ALTER TABLE {target} OWNER TO {owner}")
+                yield rows
+        yield rows
 
     def _execute(self, sql: str) -> None:
         self._connection.execute(sql.encode())
 
     def _fetch(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
         return self._connection.execute(sql.encode(), parameters).fetchall()
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(map(quote, names))
+
+
+def _require_columns(table: TableToDeliver, old: Replaced) -> None:
+    unknown = [name for name in table.stream.schema.names if name not in old.columns]
+    if unknown:
+        raise InvalidArgument.of(
+            "data",
+            f'column "{unknown[0]}" is not in the table {old.target} that is there; drop that table first',
+        )
 
 
 def _sql_type(column: "pa.Field[Any]") -> str:

@@ -1,0 +1,117 @@
+"""Writes tables into a bucket as folders of Parquet parts: staged aside first, then put in place.
+
+A storage has no transactions. The new parts, whose names no file has, are copied into their folders, and only
+when all are there the old files go; a reader in between may see both. A failure before that point takes the
+copies back; one after it is made good by the next attempt.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from simulacra_connector.drivers.base import TableStream, WriteMode
+from simulacra_connector.drivers.delivery import already_there
+from simulacra_connector.tables import row_groups
+
+__all__ = ["FolderWriter"]
+
+_PART_ROWS = 2**20
+
+
+class FolderWriter:
+    """Writes folders under one tag.
+
+    Args:
+        filesystem: The storage.
+        tag: Names the attempts at one write; part of the files' names.
+        staging: The folder to stage in.
+        visible: Lists the files of a folder.
+        check: Raises when the call is canceled.
+    """
+
+    def __init__(
+        self,
+        filesystem: pafs.FileSystem,
+        *,
+        tag: str,
+        staging: str,
+        visible: Callable[[str], Sequence[str]],
+        check: Callable[[], None],
+    ) -> None:
+        self._fs = filesystem
+        self._tag = tag
+        self._staging = staging
+        self._visible = visible
+        self._check = check
+
+    def require_free(self, folders: Sequence[str], mode: WriteMode) -> None:
+        """Raises AlreadyExists if a folder has files and may neither be replaced nor added to."""
+        if mode is WriteMode.FAIL:
+            for folder in folders:
+                if self._foreign(folder):
+                    raise already_there(folder)
+
+    def stage(self, name: str, stream: TableStream) -> Iterator[tuple[Sequence[str], int]]:
+        """Writes a table's parts aside; yields the names of the parts, and the rows in them so far."""
+        folder = self._folder(name)
+        self._fs.create_dir(folder, recursive=True)
+        names: list[str] = []
+        rows = 0
+        with ExitStack() as part:
+            parquet: pq.ParquetWriter | None = None
+            for table in row_groups(stream.batches, stream.schema):
+                self._check()
+                if parquet is None or rows >= len(names) * _PART_ROWS:
+                    part.close()
+                    names.append(self._part(len(names)))
+                    sink = part.enter_context(self._fs.open_output_stream(f"{folder}/{names[-1]}"))
+                    parquet = part.enter_context(pq.ParquetWriter(sink, stream.schema, compression="zstd"))
+                parquet.write_table(table)
+                rows += table.num_rows
+                yield names, rows
+        if not names:
+            names.append(self._part(0))
+            with self._fs.open_output_stream(f"{folder}/{names[0]}") as sink:
+                pq.write_table(stream.schema.empty_table(), sink)
+        yield names, rows
+
+    def copy(self, parts: Mapping[str, Sequence[str]], folders: Mapping[str, str]) -> None:
+        """Copies staged parts into their folders; a failure takes the copies back."""
+        copied: list[str] = []
+        try:
+            for name, files in parts.items():
+                for file in files:
+                    self._check()
+                    copied.append(f"{folders[name]}/{file}")
+                    self._fs.copy_file(f"{self._folder(name)}/{file}", copied[-1])  # within the storage
+        except BaseException:
+            for path in copied:
+                with suppress(OSError, pa.ArrowException):
+                    self._fs.delete_file(path)
+            raise
+
+    def remove_others(self, folders: Iterable[str]) -> None:
+        """Deletes what folders hold besides the new parts."""
+        for folder in folders:
+            for path in self._foreign(folder):
+                self._fs.delete_file(path)
+
+    def clear(self) -> None:
+        """Deletes what is staged."""
+        if self._fs.get_file_info(self._staging).type == pafs.FileType.Directory:
+            self._fs.delete_dir(self._staging)
+
+    def _folder(self, name: str) -> str:
+        return f"{self._staging}/{name.replace('/', '_')}"
+
+    def _part(self, number: int) -> str:
+        return f"part-{self._tag}-{number:05d}.parquet"
+
+    def _foreign(self, folder: str) -> list[str]:
+        """Returns the files of a folder that this write has not made."""
+        own = f"part-{self._tag}-"
+        return [path for path in self._visible(folder) if not PurePosixPath(path).name.startswith(own)]
