@@ -1,8 +1,8 @@
 """The control plane: `python -m benchmarks.control_plane [--postgres]`.
 
-Five service processes on SQLite, or on a Postgres server of its own. Measured: a unary call direct and
-through the gateway, a state change at 500 concurrent watchers, the cost of 10,000 finished jobs against 100, a warm
-one-row probe, `simulacra --help`.
+Five service processes, on SQLite or on a Postgres server of the benchmark's own. Measured: a unary call
+direct and through the gateway, a state change at 500 concurrent watchers, the cost of 10,000 finished jobs
+against 100, a warm one-row probe, `simulacra --help`.
 """
 
 import argparse

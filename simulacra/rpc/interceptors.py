@@ -17,11 +17,13 @@ from typing import Any, Final
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from pydantic import ValidationError
 
 from simulacra.errors import (
     Internal,
+    InvalidArgument,
     MethodUnimplemented,
     ServiceUnavailable,
     SimulacraError,
@@ -135,15 +137,16 @@ class Guard(grpc.aio.ServerInterceptor):
             for streaming in (handler.request_streaming, handler.response_streaming)
         )
         inner = getattr(handler, kind)
+        parsed = _parsed_stream if handler.request_streaming else _parsed
 
         async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with self._scope(method, context, open_to_all):
-                answer = inner(request, context)
+                answer = inner(parsed(request, handler.request_deserializer), context)
                 return await answer if inspect.isawaitable(answer) else answer
 
         async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             async with self._scope(method, context, open_to_all), self._ended_with_server(method):
-                answers = inner(request, context)
+                answers = inner(parsed(request, handler.request_deserializer), context)
                 if inspect.isawaitable(answers):  # a coroutine that writes to the context, as health's does
                     await answers
                     return
@@ -152,7 +155,8 @@ class Guard(grpc.aio.ServerInterceptor):
                         yield answer
 
         wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(  # type: ignore[attr-defined]  # a namedtuple
-            **{kind: stream if handler.response_streaming else unary}
+            request_deserializer=None,  # here, where a message that is none can be answered in our words
+            **{kind: stream if handler.response_streaming else unary},
         )
         return wrapped
 
@@ -210,6 +214,23 @@ class Guard(grpc.aio.ServerInterceptor):
             self._metrics.observe(method, code, seconds)
             if _calls_are_logged():
                 log.debug("call_handled", method=method, code=code, seconds=round(seconds, 6))
+
+
+def _parsed(raw: Any, parse: Callable[[bytes], Any] | None) -> Any:
+    if parse is None:
+        return raw
+    try:
+        return parse(raw)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"the {len(raw)} bytes of the request are not a message of this method; "
+            "compare the client's contract with the server's by gRPC reflection"
+        ) from error
+
+
+async def _parsed_stream(raw: AsyncIterator[Any], parse: Callable[[bytes], Any] | None) -> AsyncIterator[Any]:
+    async for message in raw:
+        yield _parsed(message, parse)
 
 
 def _calls_are_logged() -> bool:

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from simulacra.errors import RequestIdReused
+from simulacra.errors import InvalidArgument, RequestIdReused
 from simulacra.store.database import Transaction, utc_now
 from simulacra.store.tables import requests
 
 __all__ = ["body_hash", "forget_old_requests", "idempotent", "remember"]
 
 KEPT = timedelta(days=7)
+LONGEST_ID = 256
 
 
 def body_hash(document: object) -> str:
@@ -34,10 +35,15 @@ async def idempotent(
         body_hash: Hash of the request without its id.
 
     Raises:
+        InvalidArgument: The id is longer than `LONGEST_ID` characters.
         RequestIdReused: The id came before with another body.
     """
     if not request_id:
         return None
+    if len(request_id) > LONGEST_ID:
+        raise InvalidArgument.of(
+            "request_id", f"has at most {LONGEST_ID} characters, such as a UUID; got {len(request_id)}"
+        )
     statement = sa.select(requests.c.body_hash, requests.c.response).where(
         requests.c.principal_id == principal_id,
         requests.c.method == method,

@@ -101,15 +101,17 @@ class UploadService:
         connector_name: str | None,
         total_size: int | None,
     ) -> OpenUpload:
-        """Opens an upload, a new one or one that was begun before."""
+        """Opens an upload, a new one or one that was begun before; that one knows its file's name."""
         if not _UPLOAD_ID.fullmatch(id):
             raise InvalidArgument.of("upload_id", "give 1 to 64 letters, digits and hyphens")
-        name = base_name(file_name)
-        format_of(name)
+        if total_size is not None and total_size < 0:
+            raise InvalidArgument.of("total_size", f"must be 0 or more, got {total_size}")
         self._check_size(total_size or 0)
+        name = base_name(file_name)
         async with self._database.begin() as tx:
             row = await self._uploads.get(tx.connection, caller.user_id, id)
             if row is None:
+                format_of(name)
                 row = UploadRow(
                     owner_id=caller.user_id,
                     id=id,
@@ -121,7 +123,7 @@ class UploadService:
                     created_at=self._clock(),
                 )
                 await self._uploads.insert(tx, row)
-            elif row.file_name != name:
+            elif name not in ("", row.file_name):
                 raise InvalidArgument.of(
                     "upload_id", f'was used for file "{row.file_name}"; choose a new one'
                 )
@@ -224,8 +226,12 @@ class UploadService:
             return (await self._records.described(connection, caller, [found]))[0]
 
     async def _store_table(self, caller: Principal, data: bytes, *, table_id: str, name: str) -> None:
-        suffix = "parquet" if data.startswith(_PARQUET_MAGIC) else "jsonl"
-        file_name, id = f"data.{suffix}", self._new_id()
+        is_parquet = data.startswith(_PARQUET_MAGIC)
+        if not is_parquet and not data.lstrip().startswith(b"{"):
+            raise InvalidArgument.of(
+                "data", f"of table {name!r} is neither Parquet nor JSON lines; upload other formats as a file"
+            )
+        file_name, id = f"{name}.{'parquet' if is_parquet else 'jsonl'}", self._new_id()
         path = self._spool.path("table", id)
         try:
             await asyncio.to_thread(self._spool.append, path, 0, data)

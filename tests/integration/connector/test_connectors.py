@@ -166,6 +166,12 @@ async def test_connector_in_use_is_not_deleted(ada: Client) -> None:
     await ada.connectors.DeleteConnector(DELETE(id=made.id))
 
 
+async def test_inline_data_of_no_known_format_is_refused_by_the_tables_name(ada: Client) -> None:
+    store = internal_pb2.StoreTableDataRequest(data=b"\x00garbage", table_id="t1", name="people")
+    with pytest.raises(InvalidArgument, match="'people' is neither Parquet nor JSON lines"):
+        await ada.internal.StoreTableData(store)
+
+
 async def test_inline_data_of_a_table_lives_with_its_last_user(ada: Client) -> None:
     store = internal_pb2.StoreTableDataRequest(data=b'{"a": 1}\n{"a": 2}\n', table_id="t1", name="people")
     made = await ada.internal.StoreTableData(store)

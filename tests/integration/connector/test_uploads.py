@@ -197,6 +197,21 @@ async def test_bad_header_is_refused(ada: Client, upload_id: str, file_name: str
         await ada.uploads.Upload(upload_messages(CSV, file_name, upload_id=upload_id))
 
 
+async def test_a_negative_size_is_refused_at_once(ada: Client) -> None:
+    with pytest.raises(InvalidArgument, match="total_size: must be 0 or more, got -1"):
+        await ada.upload(CSV, "a.csv", upload_id="u", total_size=-1)
+    with pytest.raises(ResourceNotFound):
+        await ada.uploads.GetUpload(upload_pb2.GetUploadRequest(id="u"))
+
+
+async def test_an_upload_that_goes_on_need_not_name_its_file_again(ada: Client) -> None:
+    await ada.upload(CSV, "people.csv", upload_id="u", finish=False)
+    with pytest.raises(InvalidArgument, match=r"people\.csv"):
+        await ada.upload(b"", "others.csv", upload_id="u")
+    done = await ada.uploads.Upload(upload_messages(CSV, "", upload_id="u", start=len(CSV)))
+    assert (done.file_name, done.connector.name) == ("people.csv", "people.csv")
+
+
 async def test_header_must_come_first(ada: Client) -> None:
     async def messages() -> AsyncIterator[upload_pb2.UploadRequest]:
         yield upload_pb2.UploadRequest(chunk=common_pb2.Chunk(offset=0, data=b"x"))

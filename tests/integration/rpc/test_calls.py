@@ -123,6 +123,22 @@ async def test_leaving_a_stream_cancels_its_handler(stub: EchoStub, echo: Echo) 
     await asyncio.wait_for(echo.ended.wait(), 5)
 
 
+@pytest.mark.parametrize("method", ["Say", "Repeat", "Collect", "Chat"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(
+    server: Server, connect: Connect, method: str
+) -> None:
+    channel = connect(server)
+    streams_in, streams_out = method in ("Collect", "Chat"), method in ("Repeat", "Chat")
+    kind = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
+    garbage = b"\xff\xff\xff"
+    make = getattr(channel.raw, kind)(f"/{SERVICE}/{method}")
+    call = make(iter([garbage]) if streams_in else garbage, metadata=channel.metadata())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (anext(aiter(call)) if streams_out else call)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "3 bytes" in str(caught.value.details())
+
+
 async def test_messages_over_four_mebibytes_are_named(stub: EchoStub) -> None:
     await stub.say(Bytes(value=b"x" * (4 * 1024 * 1024 - 16)))
     with pytest.raises(MessageTooLarge, match="stream of chunks"):

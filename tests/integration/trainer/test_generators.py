@@ -106,6 +106,9 @@ async def test_a_repeated_request_makes_nothing_twice(channel: ServiceChannel, s
     request.config.name = "twice"
     with pytest.raises(RequestIdReused):
         await stub.CreateGenerator(request)
+    request.request_id = "x" * 257
+    with pytest.raises(InvalidArgument, match="request_id: has at most 256 characters"):
+        await stub.CreateGenerator(request)
 
 
 def test_a_source_in_use_cannot_be_deleted(client: Simulacra, source: Connector) -> None:
