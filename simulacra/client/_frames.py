@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulacra.client._frame_types import FRAME_TYPE, from_stored, to_arrow
 from simulacra.errors import InvalidArgument, UnsupportedData
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def parquet_of(frame: "pd.DataFrame | pa.Table", *, name: str) -> bytes:
             f'the frame "{name}" has two columns "{twice[0]}"; rename one', table=name, column=twice[0]
         )
     try:
-        table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
+        table = frame if isinstance(frame, pa.Table) else to_arrow(frame)
         buffer = BytesIO()
         pq.write_table(table, buffer, compression="zstd")
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -97,6 +98,10 @@ def frame_of(table: pa.Table, *, nullable: Collection[str] = ()) -> "pd.DataFram
     # The schema's metadata knows the types of frames that were sent.
     frame: pd.DataFrame = table.to_pandas()
     for field, column in zip(table.schema, table.columns, strict=True):
+        stored = (field.metadata or {}).get(FRAME_TYPE)
+        if stored is not None:
+            frame[field.name] = from_stored(frame[field.name], stored.decode())
+            continue
         name = _nullable_dtype(field.type)
         missing = column.null_count > 0 and frame[field.name].dtype.kind in "fO"
         if name and (missing or field.name in nullable):

@@ -34,7 +34,10 @@ class TableSampler:
         self._sampler = engine.Sampler(engine.Bundle.from_files(files))
         learnt = self._sampler.bundle.codec.schema
         # The engine may add that a column can be null.
-        self.schema = pa.schema([f if f.name in self._keys else learnt.field(f.name) for f in self.schema])
+        fields = [
+            f if f.name in self._keys else learnt.field(f.name).with_metadata(f.metadata) for f in self.schema
+        ]
+        self.schema = pa.schema(fields)
 
     def sample(
         self, controls: TableControls, seeds: pa.Table | None, *, first: int, last: int | None, threads: int

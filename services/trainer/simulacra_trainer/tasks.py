@@ -242,7 +242,7 @@ def _message(progress: "engine.TrainProgress") -> dict[str, Any]:
 def _description(spec: TableSpec, pulled: pa.Schema) -> dict[str, Any]:
     """Describes the whole table: its schema, and each key column's part."""
     names = [name for name, _ in spec.columns]
-    fields = [pulled.field(name).remove_metadata() for name in names]
+    fields = [pulled.field(name) for name in names]
     return {"schema": pa.schema(fields).serialize().to_pybytes().hex(), "keys": spec.keys}
 
 

@@ -1,5 +1,6 @@
 """Codes and other short texts with a format: the length, then a character per position."""
 
+import string
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,16 @@ __all__ = ["CharacterCodec", "is_formatted"]
 
 _MAX_LENGTH = 50
 _END = 0
+_CLASSES = (
+    string.digits,
+    string.digits + "abcdef",
+    string.digits + "ABCDEF",
+    string.ascii_lowercase,
+    string.ascii_uppercase,
+    string.digits + string.ascii_uppercase,
+    string.digits + string.ascii_letters,
+)
+"""What a position's characters are made of where none of them is shared by enough subjects."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class CharacterCodec(Codec):
         nullable: Whether null has a code.
         lengths: The kept lengths, ascending.
         alphabets: The kept characters (code points) of each position, by falling frequency.
+        classes: For each position of which no character is kept, the characters that decoding draws from; ""
+            for the others.
     """
 
     encoding: ClassVar[str] = "TABULAR_CHARACTER"
@@ -36,6 +49,7 @@ class CharacterCodec(Codec):
     nullable: bool
     lengths: tuple[int, ...]
     alphabets: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
 
     @classmethod
     def fit(cls, column: pa.Array, options: FitOptions) -> Self:
@@ -44,17 +58,19 @@ class CharacterCodec(Codec):
         rule = options.protection.take(valid)
         points = _points(column.drop_null())
         if rule.hides_all(len(points)):
-            return cls(column.type, True, (), ())
+            return cls(column.type, True, (), (), ())
         lengths = (points != _END).sum(1)
         kept = np.flatnonzero(rule.count(lengths, points.shape[1] + 1) >= rule.threshold)
         if not len(kept):
             kept = np.array([int(np.median(lengths))])
         alphabets: list[tuple[int, ...]] = []
+        classes: list[str] = []
         for place in range(int(kept.max(initial=0))):
             there = points[:, place] != _END
             alphabet = _alphabet(points[there, place], rule.take(there))
-            alphabets.append(alphabet or (alphabets[-1] if alphabets else (ord("?"),)))
-        return cls(column.type, column.null_count > 0, tuple(kept.tolist()), tuple(alphabets))
+            classes.append("" if alphabet else _class(points[there, place]))
+            alphabets.append(alphabet or (ord(classes[-1][0]),))
+        return cls(column.type, column.null_count > 0, tuple(kept.tolist()), tuple(alphabets), tuple(classes))
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -92,7 +108,11 @@ class CharacterCodec(Codec):
         width = max(len(self.alphabets), 1)
         points = np.zeros((len(codes), width), np.uint32)
         for place, alphabet in enumerate(self.alphabets):
-            letters = np.array(alphabet, np.uint32)[(codes[:, place + 1] - 1).clip(min=0)]
+            if self.classes[place]:
+                drawn = np.array([ord(letter) for letter in self.classes[place]], np.uint32)
+                letters = drawn[rng.integers(0, len(drawn), len(codes))]
+            else:
+                letters = np.array(alphabet, np.uint32)[(codes[:, place + 1] - 1).clip(min=0)]
             points[:, place] = np.where(length > place, letters, _END)
         texts = np.ascontiguousarray(points).view(f"<U{width}")[:, 0]
         return pa.array(texts, pa.string(), mask=null).cast(self.kind)
@@ -108,7 +128,11 @@ class CharacterCodec(Codec):
 
     def to_json(self) -> dict[str, Any]:
         """Returns lengths and alphabets."""
-        return {"lengths": list(self.lengths), "alphabets": [list(alphabet) for alphabet in self.alphabets]}
+        return {
+            "lengths": list(self.lengths),
+            "alphabets": [list(alphabet) for alphabet in self.alphabets],
+            "classes": list(self.classes),
+        }
 
     @classmethod
     def from_json(cls, document: Document, kind: pa.DataType, nullable: bool) -> Self:
@@ -132,9 +156,11 @@ class CharacterCodec(Codec):
         sound = (lengths[1:] > lengths[:-1]).all() and (not len(lengths) or lengths[0] >= 0)
         if not sound or len(alphabets) != lengths.max(initial=0) or len(alphabets) > _MAX_LENGTH:
             raise document.fail("lengths", "do not fit the alphabets")
-        return cls(
-            kind, nullable or not len(lengths), tuple(lengths.tolist()), tuple(tuple(a) for a in alphabets)
-        )
+        classes = tuple(document.texts("classes")) if "classes" in document else ("",) * len(alphabets)
+        if len(classes) != len(alphabets) or not {*classes} <= {"", *_CLASSES}:
+            raise document.fail("classes", "are not those of the alphabets")
+        nullable = nullable or not len(lengths)
+        return cls(kind, nullable, tuple(lengths.tolist()), tuple(tuple(a) for a in alphabets), classes)
 
 
 def is_formatted(column: pa.Array, rare: float) -> bool:
@@ -161,6 +187,12 @@ def _points(column: pa.Array, width: int = _MAX_LENGTH) -> np.ndarray:
     points: np.ndarray = texts.view(np.uint32).reshape(len(column), -1)
     longest = int((points != 0).sum(1).max(initial=0))
     return points[:, : max(longest, width if width < _MAX_LENGTH else 1)]
+
+
+def _class(points: np.ndarray) -> str:
+    """Returns the narrowest of a few sets of characters that has all of these."""
+    found = {chr(point) for point in points}
+    return next((letters for letters in _CLASSES if found <= {*letters}), _CLASSES[-1])
 
 
 def _alphabet(points: np.ndarray, rule: Protection) -> tuple[int, ...]:

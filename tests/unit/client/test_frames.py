@@ -1,5 +1,7 @@
 """Frames go out as Parquet and come back with their types."""
 
+import uuid
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +48,7 @@ def test_mixed_types_in_a_column_are_refused_with_its_name() -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"m": [1, "a", 2.5]}, 'column "m" has values of the types float, int, str; make them one type'),
+        ({"m": [1, "a", b"x"]}, 'column "m" has values of the types bytes, int, str; make them one type'),
         ({"c": pd.Series(["\ud800"], dtype=object)}, "surrogates not allowed"),
         ({"c": [1j]}, "column c with type complex128"),
     ],
@@ -93,3 +95,27 @@ def test_wrong_data_is_refused_with_the_reason(data: object, message: str) -> No
     with pytest.raises(InvalidArgument, match=message) as caught:
         as_sources(data)
     assert caught.value.violations[0].field == "data"
+
+
+def test_types_that_arrow_does_not_keep_come_back() -> None:
+    ids = [uuid.uuid4(), None, uuid.uuid4()]
+    frame = pd.DataFrame(
+        {
+            "category": pd.Categorical(["b", "a", None]),
+            "period": pd.period_range("1969-12", periods=3, freq="M"),
+            "uuid": pd.Series(ids, dtype=object),
+            "objects": pd.Series([1, "x", 2.5], dtype=object),
+        }
+    )
+    table = pq.read_table(BytesIO(parquet_of(frame, name="t")))
+    back = frame_of(table)
+    assert back["category"].tolist()[:2] == ["b", "a"]
+    assert {name: str(back[name].dtype) for name in back} == {
+        "category": "category",
+        "period": "period[M]",
+        "uuid": "object",
+        "objects": "object",
+    }
+    assert back["period"].tolist() == frame["period"].tolist()
+    assert back["uuid"].dropna().tolist() == [ids[0], ids[2]]
+    assert [type(value) for value in back["objects"]] == [int, str, float]

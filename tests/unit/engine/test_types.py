@@ -56,6 +56,15 @@ def test_rare_ids_do_not_become_a_word_that_is_no_id() -> None:
     assert set(decoded["x"].to_pylist()) == set(IDS[:2])
 
 
+@pytest.mark.parametrize("rows", [20, 60])
+def test_ids_of_few_rows_are_ids(rows: int) -> None:
+    table = pa.table({"x": pa.array([v.bytes for v in IDS[:rows]], pa.uuid())})
+    codec = TableCodec.from_json(json.loads(json.dumps(analyze(table).to_json())))
+    decoded = codec.decode(codec.encode(table), np.random.default_rng(0))["x"].to_pylist()
+    assert len({*decoded}) == rows
+    assert not {*decoded} & {*IDS}
+
+
 @pytest.mark.parametrize(
     "column",
     [

@@ -16,6 +16,7 @@ __all__ = ["ColumnarFile", "canonical_type"]
 
 _BATCH_ROWS = 16_384
 _OLD_FEATHER = b"FEA1"
+_FRAME_TYPE = b"simulacra:frame_type"
 _SIMPLER: dict[pa.DataType, pa.DataType] = {
     pa.null(): pa.string(),
     pa.large_string(): pa.string(),
@@ -49,6 +50,12 @@ def canonical_type(field: "pa.Field[Any]") -> Any:
     return type
 
 
+def frame_type(field: "pa.Field[Any]") -> dict[bytes, bytes] | None:
+    """Returns the part of a column's metadata that says of which type it was in a client's frame."""
+    name = (field.metadata or {}).get(_FRAME_TYPE)
+    return {_FRAME_TYPE: name} if name else None
+
+
 class ColumnarFile:
     """A file that brings its own schema, here or, Parquet only, where it is. Its batches are validated."""
 
@@ -67,7 +74,9 @@ class ColumnarFile:
         except (pa.ArrowException, OSError, EOFError) as error:
             raise self._corrupt(error) from error
         check_names(schema.names, file_name, limits)
-        self.schema = pa.schema([pa.field(field.name, canonical_type(field)) for field in schema])
+        self.schema = pa.schema(
+            [pa.field(field.name, canonical_type(field), metadata=frame_type(field)) for field in schema]
+        )
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Reads the rows, of all columns or some."""
