@@ -281,7 +281,10 @@ class JobStore:
         rows = found.mappings().all()
         for row in rows:
             if not row["ended"]:
-                raise _wrong_state(JobState(dict(row), []), "deleted", "it has not ended; cancel it first")
+                why = "it is being canceled; try again in a moment"
+                if not row["cancel_requested"]:
+                    why = "it has not ended; cancel it first"
+                raise _wrong_state(JobState(dict(row), []), "deleted", why)
         ids = [row["id"] for row in rows]
         for table, column in ((job_logs, job_logs.c.job_id), (steps, steps.c.job_id), (jobs, jobs.c.id)):
             await tx.execute(sa.delete(table).where(column.in_(ids)))
