@@ -100,6 +100,7 @@ from simulacra.domain.probe import (
 from simulacra.domain.qa import (
     ColumnScore,
     DataLocation,
+    EvaluationReference,
     PairScore,
     ScoreBin,
 )
@@ -189,6 +190,7 @@ __all__ = [
     "DataLocation",
     "DifferentialPrivacyConfig",
     "Distances",
+    "EvaluationReference",
     "FairnessConfig",
     "ForeignKey",
     "ForeignKeySchema",

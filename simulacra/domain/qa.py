@@ -1,8 +1,15 @@
 """The parts of a quality assessment: where the data are, and the scores of columns and pairs."""
 
-from simulacra.domain.base import Identifier, Model
+from simulacra.domain.base import Enumeration, Identifier, Model
 
-__all__ = ["ColumnScore", "DataLocation", "PairScore", "ScoreBin"]
+__all__ = ["ColumnScore", "DataLocation", "EvaluationReference", "PairScore", "ScoreBin"]
+
+
+class EvaluationReference(Enumeration):
+    """What the accuracy of synthetic data is measured against."""
+
+    TRAINING = "TRAINING"
+    TRAINING_AND_HOLDOUT = "TRAINING_AND_HOLDOUT"
 
 
 class DataLocation(Model):
@@ -30,9 +37,16 @@ class ColumnScore(Model):
 
 
 class PairScore(Model):
-    """The bivariate accuracy of a pair of columns, or the coherence of one column if both are the same."""
+    """The bivariate accuracy of a pair of columns, or the coherence of one column if both are the same.
+
+    Shares are those of the first label of the first column with each label of the second one, and so on.
+    """
 
     first_column: str
     second_column: str
     accuracy: float
     accuracy_max: float | None = None
+    first_labels: list[str] | None = None
+    second_labels: list[str] | None = None
+    training_shares: list[float] | None = None
+    synthetic_shares: list[float] | None = None

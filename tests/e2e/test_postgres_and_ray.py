@@ -121,6 +121,14 @@ async def test_table_of_a_database_becomes_synthetic_rows(
     assert list(rows.columns) == ["age", "city", "income", "joined", "member"]
     assert len(rows) == 500
 
+    job = await client.evaluations.start(
+        rows, {"connector_id": connector.id, "location": "public.people"}, people(2_000, seed=1)
+    )
+    await client.jobs.wait(job.id, progress_bar=False)
+    metrics, columns, _ = await client.evaluations.metrics(job.id)
+    assert metrics.distances is not None
+    assert len(columns) == 5
+
 
 def actors() -> list[psutil.Process]:
     """The actors that run tasks of ours."""

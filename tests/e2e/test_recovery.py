@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -51,6 +53,25 @@ async def test_killed_trainer_takes_its_work_up_again(platform: Platform, client
     assert step_of(job, StepCode.TRAIN_MODEL).restarts == 1
     await generator.refresh()
     assert generator.training_status == ProgressStatus.DONE
+
+
+async def test_killed_qa_service_takes_its_evaluation_up_again(
+    platform: Platform, client: AsyncSimulacra
+) -> None:
+    rng = np.random.default_rng(0)
+    sets = [pd.DataFrame(rng.normal(size=(40_000, 12)).cumsum(axis=1)).add_prefix("c") for _ in range(3)]
+    job = await client.evaluations.start(*sets)
+    async for state in client.jobs.watch(job.id):
+        step = step_of(state, StepCode.CREATE_DATA_REPORT)
+        if step.progress and (step.progress.value or 0) > 5:
+            break
+    await platform.kill("qa")
+    await platform.start("qa")
+    job = await until(client, job.id, ProgressStatus.DONE, seconds=120)
+    assert step_of(job, StepCode.CREATE_DATA_REPORT).restarts == 1
+    metrics, columns, pairs = await client.evaluations.metrics(job.id)
+    assert metrics.accuracy is not None
+    assert (len(columns), len(pairs)) == (12, 66)
 
 
 async def test_watch_outlives_the_gateway_and_keeps_its_promise(

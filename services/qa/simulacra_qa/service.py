@@ -9,10 +9,10 @@ from simulacra.artifacts import ArtifactStore
 from simulacra.domain import ModelMetrics
 from simulacra.errors import Internal, InvalidArgument, WorkerLost
 from simulacra.jobs import Executor, TaskCrashed, TaskProgress, TaskResult
+from simulacra_qa.steps import EVALUATE_TASK
 
 __all__ = ["Evaluated", "Evaluating", "EvaluationRequest", "EvaluationService"]
 
-_TASK = "simulacra_qa.tasks:evaluate_artifacts"
 _ATTEMPTS = 3
 
 
@@ -87,7 +87,7 @@ class EvaluationService:
     async def _attempt(
         self, request: EvaluationRequest, attempt: int
     ) -> AsyncGenerator[Evaluating | Evaluated, None]:
-        run = self._executor.run(_TASK, asdict(request), attempt=attempt)
+        run = self._executor.run(EVALUATE_TASK, asdict(request), attempt=attempt)
         try:
             async with aclosing(run) as events:
                 async for event in events:

@@ -5,10 +5,49 @@ from contextlib import aclosing
 from typing import Any
 
 from simulacra import wire
-from simulacra.v1 import internal_pb2, internal_pb2_grpc
+from simulacra.domain import ColumnScore, DataLocation, EvaluationReference, ModelMetrics, ReportFormat
+from simulacra.rpc import current_principal
+from simulacra.rpc.downloads import stream_file
+from simulacra.v1 import (
+    common_pb2,
+    internal_pb2,
+    internal_pb2_grpc,
+    job_pb2,
+    qa_pb2,
+    qa_pb2_grpc,
+)
+from simulacra.wire import enum_from_proto, from_proto
+from simulacra_qa.jobs import ROLES, EvaluationJobs, EvaluationOrder
 from simulacra_qa.service import Evaluated, EvaluationRequest, EvaluationService
 
-__all__ = ["QaInternalServicer"]
+__all__ = ["QaInternalServicer", "QaServicer"]
+
+
+class QaServicer(qa_pb2_grpc.QaServiceServicer):
+    """Evaluations that clients start."""
+
+    def __init__(self, evaluations: EvaluationJobs) -> None:
+        self._evaluations = evaluations
+
+    async def Evaluate(self, request: qa_pb2.EvaluateRequest, context: Any) -> job_pb2.Job:
+        request_id = request.request_id or None
+        return wire.to_proto(
+            await self._evaluations.start(current_principal(), _order(request), request_id=request_id)
+        )
+
+    async def GetMetrics(
+        self, request: qa_pb2.GetMetricsRequest, context: Any
+    ) -> AsyncIterator[qa_pb2.GetMetricsResponse]:
+        async for part in self._evaluations.metrics(current_principal(), request.job_id):
+            yield qa_pb2.GetMetricsResponse(**{_part_of(part): wire.to_proto(part)})
+
+    async def GetReport(
+        self, request: qa_pb2.GetReportRequest, context: Any
+    ) -> AsyncIterator[common_pb2.DownloadChunk]:
+        form = enum_from_proto(request.format, ReportFormat) or ReportFormat.HTML
+        file = await self._evaluations.report(current_principal(), request.job_id, form)
+        async for chunk in stream_file(file, request.offset):
+            yield common_pb2.DownloadChunk(**chunk.fields())
 
 
 class QaInternalServicer(internal_pb2_grpc.QaInternalServiceServicer):
@@ -38,3 +77,25 @@ def _request(request: internal_pb2.EvaluateArtifactsRequest) -> EvaluationReques
         table_name=request.table_name,
         seed=request.seed,
     )
+
+
+def _order(request: qa_pb2.EvaluateRequest) -> EvaluationOrder:
+    places = {
+        role: from_proto(getattr(request, role), DataLocation, prefix=role)
+        for role in ROLES
+        if request.HasField(role)  # type: ignore[arg-type]
+    }
+    return EvaluationOrder(
+        synthetic=places.get("synthetic"),
+        training=places.get("training"),
+        holdout=places.get("holdout"),
+        title=request.title or None,
+        seed=request.seed,
+        reference=enum_from_proto(request.reference, EvaluationReference) or EvaluationReference.TRAINING,
+    )
+
+
+def _part_of(part: object) -> str:
+    if isinstance(part, ModelMetrics):
+        return "metrics"
+    return "column" if isinstance(part, ColumnScore) else "pair"

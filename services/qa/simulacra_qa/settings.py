@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from simulacra.rpc.settings import ServiceSettings
 
 __all__ = ["QaSettings"]
@@ -11,3 +13,7 @@ class QaSettings(ServiceSettings):
     """Compares synthetic with training data and writes reports."""
 
     service: ClassVar[str] = "qa"
+
+    keep_evaluations_days: float = Field(
+        30, gt=0, description="Days that an evaluation that a client started, and its report, are kept."
+    )

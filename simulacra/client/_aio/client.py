@@ -6,12 +6,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from simulacra.client._aio.connector import AsyncConnector, AsyncConnectors
+from simulacra.client._aio.evaluations import AsyncEvaluations
 from simulacra.client._aio.generator import AsyncGenerator, AsyncGenerators
 from simulacra.client._aio.jobs import AsyncJobs
 from simulacra.client._aio.platform import (
     AsyncApiKeys,
     AsyncComputes,
-    AsyncEvaluations,
     AsyncNotifications,
     AsyncUsers,
 )
@@ -35,6 +35,7 @@ from simulacra.domain import (
     ProgressStatus,
     SourceTableConfig,
     SyntheticDatasetConfig,
+    SyntheticDatasetDelivery,
     SyntheticProbeConfig,
     SyntheticTableConfig,
     SyntheticTableConfiguration,
@@ -197,6 +198,7 @@ class AsyncSimulacra:
         size: int | Mapping[str, int] | None = None,
         seed: object = None,
         name: str | None = None,
+        delivery: SyntheticDatasetDelivery | Mapping[str, Any] | None = None,
         start: bool = True,
         wait: bool = True,
         progress_bar: bool = True,
@@ -211,6 +213,8 @@ class AsyncSimulacra:
             seed: A whole number: the same seed gives the same rows. Or seed data for conditional generation:
                 a frame, rows as a list of dicts, a file, or a dict of them by table; each row is completed.
             name: The dataset's name.
+            delivery: The DESTINATION connector and the location there that the tables are written to, and
+                whether they may replace, or add to, tables that are there.
             start: Whether to start the generation.
             wait: Whether to wait until it has ended.
             progress_bar: Whether to draw the progress while waiting.
@@ -222,6 +226,8 @@ class AsyncSimulacra:
         made = await self._sampling_config(SyntheticDatasetConfig, generator, config, size, seed)
         if name is not None:
             assign(made, "name", name)
+        if delivery is not None:
+            assign(made, "delivery", validated(SyntheticDatasetDelivery, delivery))
         dataset = await self.synthetic_datasets.create(made)
         if start:
             await dataset.generation.start()

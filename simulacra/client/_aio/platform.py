@@ -1,32 +1,25 @@
-"""What the platform has beside data: users, API keys, notifications, computes, evaluations."""
+"""What the platform has beside data: users, API keys, notifications, computes."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from simulacra.client._aio.session import AsyncSession
 from simulacra.client._aio.sharing import new_request_id
-from simulacra.client._aio.transfers import download
 from simulacra.client._requests import validated
 from simulacra.client._tables import ResourceList
 from simulacra.domain import (
     ApiKey,
-    ColumnScore,
     Compute,
     ComputeConfig,
     ComputeListItem,
-    DataLocation,
-    Job,
-    ModelMetrics,
     Notification,
-    PairScore,
     User,
 )
 from simulacra.wire import from_proto
 
-__all__ = ["AsyncApiKeys", "AsyncComputes", "AsyncEvaluations", "AsyncNotifications", "AsyncUsers"]
+__all__ = ["AsyncApiKeys", "AsyncComputes", "AsyncNotifications", "AsyncUsers"]
 
 
 class AsyncUsers:
@@ -161,50 +154,3 @@ class AsyncComputes:
     async def delete(self, compute_id: str) -> None:
         """Deletes a compute; for administrators."""
         await self._session.do("ComputeService.DeleteCompute", id=compute_id)
-
-
-class AsyncEvaluations:
-    """The quality of any synthetic table, measured against the data that it stands for."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
-
-    async def start(
-        self,
-        synthetic: DataLocation | Mapping[str, Any],
-        training: DataLocation | Mapping[str, Any],
-        holdout: DataLocation | Mapping[str, Any] | None = None,
-        *,
-        title: str | None = None,
-        seed: int | None = None,
-    ) -> Job:
-        """Starts an evaluation of tables at connectors and returns its job; `jobs.wait` waits for it."""
-        return await self._session.call(
-            "QaService.Evaluate",
-            Job,
-            synthetic=validated(DataLocation, synthetic),
-            training=validated(DataLocation, training),
-            holdout=validated(DataLocation, holdout) if holdout is not None else None,
-            title=title,
-            seed=seed,
-            request_id=new_request_id(),
-        )
-
-    async def metrics(self, job_id: str) -> tuple[ModelMetrics, list[ColumnScore], list[PairScore]]:
-        """Returns the metrics of an ended evaluation, and the score of each column and pair of columns."""
-        metrics, columns, pairs = ModelMetrics(), [], []
-        async with aclosing(self._session.stream("QaService.GetMetrics", job_id=job_id)) as parts:
-            async for part in parts:
-                if part.HasField("metrics"):
-                    metrics = from_proto(part.metrics, ModelMetrics)
-                elif part.HasField("column"):
-                    columns.append(from_proto(part.column, ColumnScore))
-                else:
-                    pairs.append(from_proto(part.pair, PairScore))
-        return metrics, columns, pairs
-
-    async def report(
-        self, job_id: str, file_path: str | Path | None = None, *, format: Literal["HTML", "JSON"] = "HTML"
-    ) -> Path:
-        """Writes the report of an ended evaluation to a file and returns its path."""
-        return await download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)

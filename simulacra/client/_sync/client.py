@@ -11,12 +11,12 @@ from simulacra.client._opener import opener
 from simulacra.client._requests import assign, validated
 from simulacra.client._sampling import nullable_columns, seed_sources, sizes_of, split_seed
 from simulacra.client._sync.connector import Connector, Connectors
+from simulacra.client._sync.evaluations import Evaluations
 from simulacra.client._sync.generator import Generator, Generators
 from simulacra.client._sync.jobs import Jobs
 from simulacra.client._sync.platform import (
     ApiKeys,
     Computes,
-    Evaluations,
     Notifications,
     Users,
 )
@@ -36,6 +36,7 @@ from simulacra.domain import (
     ProgressStatus,
     SourceTableConfig,
     SyntheticDatasetConfig,
+    SyntheticDatasetDelivery,
     SyntheticProbeConfig,
     SyntheticTableConfig,
     SyntheticTableConfiguration,
@@ -196,6 +197,7 @@ class Simulacra:
         size: int | Mapping[str, int] | None = None,
         seed: object = None,
         name: str | None = None,
+        delivery: SyntheticDatasetDelivery | Mapping[str, Any] | None = None,
         start: bool = True,
         wait: bool = True,
         progress_bar: bool = True,
@@ -210,6 +212,8 @@ class Simulacra:
             seed: A whole number: the same seed gives the same rows. Or seed data for conditional generation:
                 a frame, rows as a list of dicts, a file, or a dict of them by table; each row is completed.
             name: The dataset's name.
+            delivery: The DESTINATION connector and the location there that the tables are written to, and
+                whether they may replace, or add to, tables that are there.
             start: Whether to start the generation.
             wait: Whether to wait until it has ended.
             progress_bar: Whether to draw the progress while waiting.
@@ -221,6 +225,8 @@ class Simulacra:
         made = self._sampling_config(SyntheticDatasetConfig, generator, config, size, seed)
         if name is not None:
             assign(made, "name", name)
+        if delivery is not None:
+            assign(made, "delivery", validated(SyntheticDatasetDelivery, delivery))
         dataset = self.synthetic_datasets.create(made)
         if start:
             dataset.generation.start()

@@ -1,33 +1,26 @@
 # Made from simulacra/client/_aio/platform.py by `python -m simulacra.client._unasync`; do not edit.
-"""What the platform has beside data: users, API keys, notifications, computes, evaluations."""
+"""What the platform has beside data: users, API keys, notifications, computes."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from simulacra.client._requests import validated
 from simulacra.client._sync.session import Session
 from simulacra.client._sync.sharing import new_request_id
-from simulacra.client._sync.transfers import download
 from simulacra.client._tables import ResourceList
 from simulacra.domain import (
     ApiKey,
-    ColumnScore,
     Compute,
     ComputeConfig,
     ComputeListItem,
-    DataLocation,
-    Job,
-    ModelMetrics,
     Notification,
-    PairScore,
     User,
 )
 from simulacra.wire import from_proto
 
-__all__ = ["ApiKeys", "Computes", "Evaluations", "Notifications", "Users"]
+__all__ = ["ApiKeys", "Computes", "Notifications", "Users"]
 
 
 class Users:
@@ -160,50 +153,3 @@ class Computes:
     def delete(self, compute_id: str) -> None:
         """Deletes a compute; for administrators."""
         self._session.do("ComputeService.DeleteCompute", id=compute_id)
-
-
-class Evaluations:
-    """The quality of any synthetic table, measured against the data that it stands for."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def start(
-        self,
-        synthetic: DataLocation | Mapping[str, Any],
-        training: DataLocation | Mapping[str, Any],
-        holdout: DataLocation | Mapping[str, Any] | None = None,
-        *,
-        title: str | None = None,
-        seed: int | None = None,
-    ) -> Job:
-        """Starts an evaluation of tables at connectors and returns its job; `jobs.wait` waits for it."""
-        return self._session.call(
-            "QaService.Evaluate",
-            Job,
-            synthetic=validated(DataLocation, synthetic),
-            training=validated(DataLocation, training),
-            holdout=validated(DataLocation, holdout) if holdout is not None else None,
-            title=title,
-            seed=seed,
-            request_id=new_request_id(),
-        )
-
-    def metrics(self, job_id: str) -> tuple[ModelMetrics, list[ColumnScore], list[PairScore]]:
-        """Returns the metrics of an ended evaluation, and the score of each column and pair of columns."""
-        metrics, columns, pairs = ModelMetrics(), [], []
-        with closing(self._session.stream("QaService.GetMetrics", job_id=job_id)) as parts:
-            for part in parts:
-                if part.HasField("metrics"):
-                    metrics = from_proto(part.metrics, ModelMetrics)
-                elif part.HasField("column"):
-                    columns.append(from_proto(part.column, ColumnScore))
-                else:
-                    pairs.append(from_proto(part.pair, PairScore))
-        return metrics, columns, pairs
-
-    def report(
-        self, job_id: str, file_path: str | Path | None = None, *, format: Literal["HTML", "JSON"] = "HTML"
-    ) -> Path:
-        """Writes the report of an ended evaluation to a file and returns its path."""
-        return download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)

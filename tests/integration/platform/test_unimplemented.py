@@ -24,7 +24,7 @@ UNIMPLEMENTED = {
         "MarkNotificationRead",
         "WatchNotifications",
     },
-    "QaService": {"Evaluate", "GetMetrics", "GetReport"},
+    "QaService": set[str](),
     "SyntheticDatasetService": {"GetDataReport"},
     "UserService": {"CreateUser", "DeleteUser", "GetUser", "ListUsers", "UpdateUserSettings"},
 }

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.accuracy import Reference, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
-from simulacra_qa.metrics.labels import Axis, axis
+from simulacra_qa.metrics.labels import Axis
 from simulacra_qa.report.markup import Markup, tag
+from simulacra_qa.shares import axes_of, joint_shares
 from simulacra_qa.verdict import Verdict, verdicts
 
 __all__ = ["View", "gap_in_words", "legend", "percent", "span", "title"]
@@ -26,9 +27,7 @@ class View:
     @classmethod
     def of(cls, evaluation: Evaluation) -> "View":
         """Makes the view of an evaluation."""
-        counts = evaluation.marginals.counts
-        axes = (axis(bins, counts[(i,)]) for i, bins in enumerate(evaluation.data.bins))
-        return cls(evaluation, tuple(axes), verdicts(evaluation))
+        return cls(evaluation, axes_of(evaluation), verdicts(evaluation))
 
     @property
     def reference_name(self) -> str:
@@ -38,15 +37,7 @@ class View:
 
     def shares(self, group: tuple[int, ...]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Returns a column's or pair's shares to draw, training (0 for a cell of few rows) and synthetic."""
-        counts = self.evaluation.marginals.counts[group]
-        sizes = [self.evaluation.data.bins[i].size for i in group]
-        parts = counts[[0, 2]].reshape(2, *sizes).astype(np.int64)
-        for dimension, column in enumerate(group):
-            moved = self.axes[column].shown(np.moveaxis(parts, 1 + dimension, -1))
-            parts = np.moveaxis(moved, -1, 1 + dimension)
-        training, synthetic = parts
-        total = self.evaluation.rows
-        return np.where(training < RARE_BELOW, 0, training) / total[0], synthetic / total[2]
+        return joint_shares(self.evaluation, self.axes, group)
 
 
 def percent(share: float, decimals: int = 1) -> str:

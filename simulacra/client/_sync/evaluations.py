@@ -1,0 +1,95 @@
+# Made from simulacra/client/_aio/evaluations.py by `python -m simulacra.client._unasync`; do not edit.
+"""Evaluations: the quality of any synthetic table, also of one that the platform did not make."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+from simulacra.client._frames import as_sources
+from simulacra.client._requests import validated
+from simulacra.client._sync.session import Session
+from simulacra.client._sync.sharing import new_request_id
+from simulacra.client._sync.transfers import download, upload
+from simulacra.domain import (
+    ColumnScore,
+    DataLocation,
+    EvaluationReference,
+    Job,
+    ModelMetrics,
+    PairScore,
+)
+from simulacra.wire import from_proto
+
+__all__ = ["Evaluations"]
+
+
+class Evaluations:
+    """The quality of any synthetic table, measured against the data that it stands for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def start(
+        self,
+        synthetic: object,
+        training: object,
+        holdout: object = None,
+        *,
+        title: str | None = None,
+        seed: int | None = None,
+        reference: EvaluationReference | str | None = None,
+    ) -> Job:
+        """Starts an evaluation and returns its job; `jobs.wait` waits for it.
+
+        Args:
+            synthetic: The rows to judge: a `DataLocation` (or its fields as a dict), a frame, an Arrow table
+                or a file. Frames and files are uploaded; their connectors stay until they are deleted.
+            training: What the generator learnt from, likewise.
+            holdout: Rows of the same source that it never saw, likewise; without them there are no distances.
+            title: The report's title.
+            seed: The seed of everything random.
+            reference: What accuracy is measured against: TRAINING (the default) or TRAINING_AND_HOLDOUT.
+
+        Raises:
+            InvalidArgument: If a table lacks a column of the training table.
+        """
+        return self._session.call(
+            "QaService.Evaluate",
+            Job,
+            synthetic=self._place(synthetic, "synthetic"),
+            training=self._place(training, "training"),
+            holdout=self._place(holdout, "holdout") if holdout is not None else None,
+            title=title,
+            seed=seed,
+            reference=EvaluationReference(reference) if reference is not None else None,
+            request_id=new_request_id(),
+        )
+
+    def metrics(self, job_id: str) -> tuple[ModelMetrics, list[ColumnScore], list[PairScore]]:
+        """Returns the metrics of an ended evaluation, and the score of each column and pair of columns."""
+        metrics, columns, pairs = ModelMetrics(), [], []
+        with closing(self._session.stream("QaService.GetMetrics", job_id=job_id)) as parts:
+            for part in parts:
+                if part.HasField("metrics"):
+                    metrics = from_proto(part.metrics, ModelMetrics)
+                elif part.HasField("column"):
+                    columns.append(from_proto(part.column, ColumnScore))
+                else:
+                    pairs.append(from_proto(part.pair, PairScore))
+        return metrics, columns, pairs
+
+    def report(
+        self, job_id: str, file_path: str | Path | None = None, *, format: Literal["HTML", "JSON"] = "HTML"
+    ) -> Path:
+        """Writes the report of an ended evaluation to a file and returns its path."""
+        return download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)
+
+    def _place(self, data: object, role: str) -> DataLocation:
+        if isinstance(data, DataLocation):
+            return data
+        if isinstance(data, Mapping) and "connector_id" in data:
+            return validated(DataLocation, data)
+        (source,) = self._session.in_thread(lambda: as_sources(data, name=role))
+        connector: Any = upload(self._session, source)
+        return DataLocation(connector_id=connector.id)
