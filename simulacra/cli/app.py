@@ -199,4 +199,47 @@ def probe(
         show_frame(frame, rows=len(frame))
 
 
+@app.command(epilog=EXIT_CODES_HELP)
+@handles_errors
+def generate(
+    generator: Annotated[str, typer.Argument(help="The trained generator's id.")],
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of each subject table. By default as many as its source.")
+    ] = None,
+    seed: Seed = None,
+    name: Annotated[str | None, typer.Option(help="The synthetic dataset's name.")] = None,
+    deliver_to: Annotated[
+        str | None, typer.Option(metavar="CONNECTOR", help="The id of a DESTINATION connector to write to.")
+    ] = None,
+    location: Annotated[
+        str | None, typer.Option(help="The schema, database or folder there; needed with --deliver-to.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace tables that are there.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add rows to tables that are there.")] = False,
+    address: Address = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Generates a synthetic dataset of a trained generator, and delivers it if asked to."""
+    from simulacra.cli.output import show
+
+    delivery = None
+    if (deliver_to is None) != (location is None):
+        raise typer.BadParameter("--deliver-to and --location go together")
+    if deliver_to is not None:
+        delivery = {
+            "destination_connector_id": deliver_to,
+            "location": location,
+            "overwrite_tables": overwrite,
+            "append_to_tables": append,
+        }
+    with client(address, api_key, data_dir) as simulacra:
+        dataset = simulacra.generate(
+            generator, size=rows, seed=seed, name=name, delivery=delivery, progress_bar=not as_json
+        )
+        dataset.refresh()
+    show(dataset, as_json=as_json)
+
+
 add_resource_commands(app)

@@ -23,10 +23,10 @@ _GIVEN_UP_AFTER = timedelta(minutes=5)
 _logger = structlog.get_logger(__name__)
 
 
-def release_table(metadata: sa.MetaData) -> sa.Table:
+def release_table(metadata: sa.MetaData, name: str = "releases") -> sa.Table:
     """Describes the table of what is to be released, from `due_at` on; its service's migration creates it."""
     return sa.Table(
-        "releases",
+        name,
         metadata,
         sa.Column("resource_id", sa.Text, primary_key=True),
         sa.Column("user_uri", sa.Text, primary_key=True),

@@ -17,7 +17,7 @@ from simulacra_generator.service import DatasetService
 from simulacra_generator.servicer import ProbeServicer, SyntheticDatasetServicer
 from simulacra_generator.settings import GeneratorSettings
 from simulacra_generator.steps import GenerationSteps
-from simulacra_generator.store import DatasetRows, releases
+from simulacra_generator.store import DatasetRows, connector_releases, releases
 
 __all__ = ["GeneratorComponent", "create", "migrate"]
 
@@ -39,6 +39,9 @@ class GeneratorComponent:
         ]
         trainer, connectors = TrainerPeer(self._channels[0]), ConnectorPeer(self._channels[1])
         references = HeldReferences(database, releases, add=trainer.add_reference, remove=trainer.release)
+        destinations = HeldReferences(
+            database, connector_releases, add=connectors.add_reference, remove=connectors.release
+        )
         computes = Computes(settings)
         steps = GenerationSteps(settings, database, rows, jobs, trainer, connectors)
         self._runner = Runner(
@@ -51,7 +54,7 @@ class GeneratorComponent:
             worker_id=settings.service if database.is_sqlite else None,
         )
         self._watcher = JobWatcher(jobs)
-        self._housekeeping = Housekeeping(database, artifacts, references)
+        self._housekeeping = Housekeeping(database, artifacts, [references, destinations])
         # Apart from the generations, so that a probe need not wait for one. The first probe starts a worker.
         self._probe_workers = ProcessExecutor(
             settings.artifacts_url,
@@ -59,8 +62,18 @@ class GeneratorComponent:
             warm=0,
             preload=_PRELOAD,
         )
-        datasets = DatasetService(database, rows, jobs, artifacts, trainer, references, new_id=new_uuid)
-        generation = GenerationService(database, rows, jobs, trainer, computes)
+        datasets = DatasetService(
+            database,
+            rows,
+            jobs,
+            artifacts,
+            trainer,
+            connectors,
+            references,
+            destinations,
+            new_id=new_uuid,
+        )
+        generation = GenerationService(database, rows, jobs, trainer, connectors, computes)
         probes = ProbeService(
             self._probe_workers,
             artifacts,

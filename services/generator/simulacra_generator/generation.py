@@ -14,14 +14,15 @@ from simulacra.domain import (
     SyntheticTableConfiguration,
     synthetic_dataset_config,
 )
-from simulacra.errors import InvalidArgument, JobNotFound, WrongState
+from simulacra.errors import JobNotFound, WrongState
 from simulacra.jobs import JobPlan, JobStore, StepPlan
 from simulacra.jobs.computes import Computes
 from simulacra.rpc import Principal
 from simulacra.store import Database, Transaction, body_hash, idempotent, remember
 from simulacra_generator.controls import checked_controls
+from simulacra_generator.delivery import check_delivery, check_destination
 from simulacra_generator.documents import dataset_of
-from simulacra_generator.peers import TrainerPeer
+from simulacra_generator.peers import ConnectorPeer, TrainerPeer
 from simulacra_generator.service import trained_generator, uri_of
 from simulacra_generator.spec import TableControls
 from simulacra_generator.state import DatasetState
@@ -47,16 +48,24 @@ class GenerationService:
         rows: The datasets.
         jobs: The jobs.
         trainer: Where generators are.
+        connectors: Where data are delivered to.
         computes: Where models can run.
     """
 
     def __init__(
-        self, database: Database, rows: DatasetRows, jobs: JobStore, trainer: TrainerPeer, computes: Computes
+        self,
+        database: Database,
+        rows: DatasetRows,
+        jobs: JobStore,
+        trainer: TrainerPeer,
+        connectors: ConnectorPeer,
+        computes: Computes,
     ) -> None:
         self._database = database
         self._rows = rows
         self._jobs = jobs
         self._trainer = trainer
+        self._connectors = connectors
         self._computes = computes
 
     async def start(
@@ -66,7 +75,8 @@ class GenerationService:
 
         Raises:
             WrongState: It is running, or DONE.
-            InvalidArgument: The dataset cannot be generated as it is configured.
+            InvalidArgument: The dataset cannot be generated or delivered as it is configured.
+            AlreadyExists: A table is at the destination and may neither be replaced nor added to.
         """
         digest = body_hash({"id": id})
         async with self._database.read() as connection:
@@ -74,6 +84,10 @@ class GenerationService:
         dataset = dataset_of(row, viewer, {})
         seed = _seed(dataset, DatasetState.model_validate(row["state"]))
         controls = await self._controls(dataset, seed)
+        if row["state"].get("job_id") is None:
+            await check_delivery(self._connectors, dataset)
+        else:  # tables that are there may be its own
+            await check_destination(self._connectors, dataset.delivery)
         if validate_only:
             self._check(dataset)
             return self._estimate(viewer, dataset, controls)
@@ -84,7 +98,7 @@ class GenerationService:
             row = await self._rows.get_for_change(tx, viewer, id)
             dataset, state = dataset_of(row, viewer, {}), DatasetState.model_validate(row["state"])
             self._check(dataset)
-            if state.job_id is not None:
+            if state.job_id is not None and await self._delivers(tx, state.job_id) == bool(dataset.delivery):
                 job = await self._jobs.restart(tx, state.job_id, owner=viewer)
             else:
                 job = await self._jobs.submit(tx, self._plan(viewer, dataset, controls, seed))
@@ -123,14 +137,13 @@ class GenerationService:
             raise WrongState(f'synthetic dataset "{dataset.name}" {what}', current_status=status.value)
 
     async def _controls(self, dataset: SyntheticDataset, seed: int) -> list[TableControls]:
-        if dataset.delivery is not None:
-            raise InvalidArgument.of(
-                "delivery",
-                "this version cannot deliver yet; remove the delivery and download the data instead",
-            )
         config = synthetic_dataset_config(dataset)
         trained = await trained_generator(self._trainer, config.generator_id)
         return checked_controls(trained, config.tables, seed=seed, computes=self._computes, probe=False)
+
+    async def _delivers(self, tx: Transaction, job_id: str) -> bool:
+        steps = (await self._jobs.load(tx.connection, job_id)).to_domain().progress.steps or ()
+        return any(step.step_code is StepCode.DELIVER_DATA for step in steps)
 
     def _plan(
         self, viewer: Principal, dataset: SyntheticDataset, controls: list[TableControls], seed: int
@@ -164,6 +177,8 @@ class GenerationService:
         generate = [step_key(index, StepCode.GENERATE_DATA) for index in range(len(tables))]
         payload = {"tables": [each.name for each in controls], "seed": seed}
         steps.append(StepPlan("finalize", StepCode.FINALIZE_GENERATION, payload=payload, after=generate))
+        if dataset.delivery is not None:
+            steps.append(StepPlan("deliver", StepCode.DELIVER_DATA, after=["finalize"]))
         return JobPlan(
             kind=JobKind.GENERATION,
             resource_uri=uri_of(dataset.id),

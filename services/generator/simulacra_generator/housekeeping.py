@@ -1,6 +1,7 @@
 """What nobody waits for: generators to release, old requests, leftovers of killed processes."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from simulacra.artifacts import ArtifactStore
@@ -25,10 +26,12 @@ class Housekeeping:
     Args:
         database: This service's.
         artifacts: The platform's.
-        references: The generators that datasets use.
+        references: The generators and connectors that datasets use.
     """
 
-    def __init__(self, database: Database, artifacts: ArtifactStore, references: HeldReferences) -> None:
+    def __init__(
+        self, database: Database, artifacts: ArtifactStore, references: Sequence[HeldReferences]
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._references = references
@@ -46,7 +49,8 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         """Does everything once."""
-        await self._references.release_due()
+        for references in self._references:
+            await references.release_due()
         async with self._database.begin() as tx:
             await forget_old_requests(tx)
         await asyncio.to_thread(self._tidy_artifacts)

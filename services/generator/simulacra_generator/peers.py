@@ -1,13 +1,17 @@
-"""The services that this one calls: trainer for models, connector for seeds."""
+"""The services that this one calls: trainer for models, connector for seeds and deliveries."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
 
-from simulacra.domain import Generator
+from simulacra.domain import Connector, Generator, SyntheticDatasetDelivery
 from simulacra.rpc import Principal, ServiceChannel, acting_as
-from simulacra.v1 import internal_pb2, internal_pb2_grpc
+from simulacra.v1 import connector_pb2, connector_pb2_grpc, internal_pb2, internal_pb2_grpc
 from simulacra.wire import from_proto
 
-__all__ = ["ConnectorPeer", "TrainedGenerator", "TrainerPeer"]
+__all__ = ["ConnectorPeer", "DeliveredKey", "DeliveredRows", "TrainedGenerator", "TrainerPeer"]
+
+_CHECK_SECONDS = 8.0
+"""Less than what a client waits for the start of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,40 @@ class TrainerPeer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveredKey:
+    """A foreign key of a table to deliver."""
+
+    columns: tuple[str, ...]
+    referenced_table: str
+    referenced_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredRows:
+    """A table to deliver: its artifact and its keys."""
+
+    name: str
+    artifact_name: str = ""
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[DeliveredKey, ...] = ()
+
+    def to_proto(self) -> internal_pb2.DeliverTable:
+        """Returns the message."""
+        keys = [internal_pb2.DeliverForeignKey(**asdict(key)) for key in self.foreign_keys]
+        return internal_pb2.DeliverTable(
+            name=self.name,
+            artifact_name=self.artifact_name,
+            primary_key=self.primary_key,
+            foreign_keys=keys,
+        )
+
+
 class ConnectorPeer:
     """The connector service, called in the name of the current principal."""
 
     def __init__(self, channel: ServiceChannel) -> None:
+        self._connectors = connector_pb2_grpc.ConnectorServiceStub(channel)
         self._internal = internal_pb2_grpc.ConnectorInternalServiceStub(channel)
 
     async def pull(self, connector_id: str, artifact: str) -> int:
@@ -65,3 +99,43 @@ class ConnectorPeer:
         async for progress in self._internal.PullTable(request):
             rows = progress.rows
         return rows
+
+    async def get(self, connector_id: str) -> Connector:
+        """Reads a connector; raises ResourceNotFound."""
+        request = connector_pb2.GetConnectorRequest(id=connector_id)
+        return from_proto(await self._connectors.GetConnector(request), Connector)
+
+    async def add_reference(self, connector_id: str, uri: str, name: str) -> None:
+        """Notes that a synthetic dataset is delivered through a connector."""
+        await self._internal.AddReference(
+            internal_pb2.AddReferenceRequest(resource_id=connector_id, user_uri=uri, user_name=name)
+        )
+
+    async def release(self, connector_id: str, uri: str) -> None:
+        """Notes that a synthetic dataset is no longer delivered through a connector."""
+        with acting_as(Principal.of_service("generator")):
+            await self._internal.RemoveReference(
+                internal_pb2.RemoveReferenceRequest(resource_id=connector_id, user_uri=uri)
+            )
+
+    async def deliver(
+        self,
+        delivery: SyntheticDatasetDelivery,
+        tables: Sequence[DeliveredRows],
+        *,
+        delivery_id: str,
+        validate_only: bool = False,
+    ) -> AsyncIterator[internal_pb2.DeliverTablesProgress]:
+        """Has tables written to a destination; yields how far each is, or nothing if it is only checked."""
+        request = internal_pb2.DeliverTablesRequest(
+            connector_id=delivery.destination_connector_id,
+            location=delivery.location,
+            tables=[table.to_proto() for table in tables],
+            overwrite_tables=delivery.overwrite_tables,
+            append_to_tables=delivery.append_to_tables,
+            delivery_id=delivery_id,
+            validate_only=validate_only,
+        )
+        timeout = _CHECK_SECONDS if validate_only else None
+        async for progress in self._internal.DeliverTables(request, timeout=timeout):
+            yield progress

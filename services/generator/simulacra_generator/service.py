@@ -21,10 +21,11 @@ from simulacra.domain import (
 from simulacra.errors import InvalidArgument, WrongState
 from simulacra.jobs import JobStore
 from simulacra.rpc import Principal
-from simulacra.store import Database, body_hash, idempotent, remember
+from simulacra.store import Database, Transaction, body_hash, idempotent, remember
 from simulacra.store.releases import HeldReferences
+from simulacra_generator.delivery import check_destination
 from simulacra_generator.documents import dataset_of, document_of
-from simulacra_generator.peers import TrainedGenerator, TrainerPeer
+from simulacra_generator.peers import ConnectorPeer, TrainedGenerator, TrainerPeer
 from simulacra_generator.state import DatasetState
 from simulacra_generator.store import DatasetRows
 
@@ -52,7 +53,9 @@ class DatasetService:
         jobs: Their generations.
         artifacts: The platform's.
         trainer: Where generators are.
+        connectors: Where datasets are delivered through.
         references: The generators that datasets use.
+        destinations: The connectors that datasets are delivered through.
         new_id: Gives ids.
     """
 
@@ -63,7 +66,9 @@ class DatasetService:
         jobs: JobStore,
         artifacts: ArtifactStore,
         trainer: TrainerPeer,
+        connectors: ConnectorPeer,
         references: HeldReferences,
+        destinations: HeldReferences,
         *,
         new_id: Callable[[], str],
     ) -> None:
@@ -72,7 +77,9 @@ class DatasetService:
         self._jobs = jobs
         self._artifacts = artifacts
         self._trainer = trainer
+        self._connectors = connectors
         self._references = references
+        self._destinations = destinations
         self._new_id = new_id
 
     async def create(
@@ -89,7 +96,9 @@ class DatasetService:
         check_tables(config.tables, trained.generator)
         dataset = self._new_dataset(config, trained)
         uri, generator_id = uri_of(dataset.id), trained.generator.id
+        await check_destination(self._connectors, dataset.delivery)
         await self._references.take(uri, dataset.name, [generator_id])
+        await self._destinations.take(uri, dataset.name, _connectors_of(dataset))
         async with self._database.begin() as tx:
             # Somebody may have sent the same request meanwhile; this transaction has its turn now.
             earlier = await idempotent(tx, viewer.user_id, _METHOD, request_id, digest)
@@ -105,9 +114,11 @@ class DatasetService:
                     state=DatasetState().model_dump(mode="json"),
                 )
                 await self._references.keep(tx, uri)
+                await self._destinations.keep(tx, uri)
                 await remember(tx, viewer.user_id, _METHOD, request_id, digest, response=dataset.id)
         if earlier is not None:
             await self._references.give_back(uri)
+            await self._destinations.give_back(uri)
         return await self.get(viewer, earlier or dataset.id)
 
     async def get(self, viewer: Principal, id: str) -> SyntheticDataset:
@@ -152,20 +163,40 @@ class DatasetService:
 
     async def update(self, viewer: Principal, id: str, changes: Mapping[str, Any]) -> SyntheticDataset:
         """Changes name, description, and before the generation also the delivery."""
-        async with self._database.begin() as tx:
-            row = await self._rows.get_for_change(tx, viewer, id)
-            dataset = dataset_of(row, viewer, {})
-            status = dataset.generation_status
-            if any(path.startswith("delivery") for path in changes) and (
-                status.is_active or status == ProgressStatus.DONE
-            ):
+        uri = uri_of(id)
+        new: list[str] = []
+        if any(path.startswith("delivery") for path in changes):
+            before = await self.get(viewer, id)
+            after = before.updated(changes)
+            await check_destination(self._connectors, after.delivery)
+            new = [each for each in _connectors_of(after) if each not in _connectors_of(before)]
+            await self._destinations.take(uri, before.name, new)
+        try:
+            async with self._database.begin() as tx:
+                await self._change(tx, viewer, id, changes)
+        except BaseException:
+            if new:
+                await asyncio.shield(self._destinations.give_back(uri))
+            raise
+        await self._destinations.release_due()
+        return await self.get(viewer, id)
+
+    async def _change(self, tx: Transaction, viewer: Principal, id: str, changes: Mapping[str, Any]) -> None:
+        row = await self._rows.get_for_change(tx, viewer, id)
+        dataset = dataset_of(row, viewer, {})
+        status = dataset.generation_status
+        changed = dataset.updated(changes)
+        if any(path.startswith("delivery") for path in changes):
+            if status.is_active or status == ProgressStatus.DONE:
                 raise WrongState(
                     f'synthetic dataset "{dataset.name}" is {status}; its delivery can no longer be changed',
                     current_status=status.value,
                 )
-            changed = dataset.updated(changes)
-            await self._rows.update(tx, id, name=changed.name, document=document_of(changed))
-        return await self.get(viewer, id)
+            kept = _connectors_of(changed)
+            await self._destinations.keep(tx, uri_of(id))
+            old = [each for each in _connectors_of(dataset) if each not in kept]
+            await self._destinations.release_later(tx, uri_of(id), old)
+        await self._rows.update(tx, id, name=changed.name, document=document_of(changed))
 
     async def delete(self, viewer: Principal, id: str) -> None:
         """Deletes a dataset with its rows and files; raises WrongState while it is being generated."""
@@ -179,8 +210,11 @@ class DatasetService:
                 )
             await self._jobs.delete_for(tx, uri_of(id))
             await self._references.release_later(tx, uri_of(id), [row["generator_id"]])
+            delivered = _connectors_of(dataset_of(row, viewer, {}))
+            await self._destinations.release_later(tx, uri_of(id), delivered)
             await self._rows.delete(tx, id)
         await self._references.release_due()
+        await self._destinations.release_due()
         job_id = row["state"].get("job_id")
         for folder in (dataset_prefix(id), *([f"generation/{job_id}"] if job_id else [])):
             await asyncio.to_thread(self._artifacts.delete, folder)
@@ -223,6 +257,10 @@ class DatasetService:
             accuracy=generator.accuracy,
             seed=config.seed,
         )
+
+
+def _connectors_of(dataset: SyntheticDataset) -> list[str]:
+    return [dataset.delivery.destination_connector_id] if dataset.delivery else []
 
 
 async def trained_generator(trainer: TrainerPeer, generator_id: str | None) -> TrainedGenerator:

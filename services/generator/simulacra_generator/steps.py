@@ -24,6 +24,7 @@ from simulacra.jobs import Handler, JobStore, StepContext, StepResult
 from simulacra.rpc import Principal, acting_as
 from simulacra.store import Database, Transaction, body_hash
 from simulacra.store.database import utc_now
+from simulacra_generator.delivery import DeliveryStep
 from simulacra_generator.documents import dataset_of, document_of
 from simulacra_generator.generation import step_key
 from simulacra_generator.peers import ConnectorPeer, TrainerPeer
@@ -52,7 +53,7 @@ class GenerationSteps:
         rows: The datasets.
         jobs: The jobs.
         trainer: Counts what is generated.
-        connectors: Where seeds come from.
+        connectors: Where seeds come from, and deliveries go to.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class GenerationSteps:
         self._jobs = jobs
         self._trainer = trainer
         self._connectors = connectors
+        self._delivery = DeliveryStep(database, rows, trainer, connectors)
 
     def handlers(self) -> Mapping[StepCode | tuple[JobKind, StepCode], Handler]:
         """Returns a handler for each step of a generation; each acts as the job's owner."""
@@ -77,6 +79,7 @@ class GenerationSteps:
             StepCode.PULL_CONTEXT_DATA: self.pull,
             StepCode.GENERATE_DATA: self.generate,
             StepCode.FINALIZE_GENERATION: self.finalize,
+            StepCode.DELIVER_DATA: self._delivery.run,
         }
         return {code: partial(_as_owner, handler) for code, handler in handlers.items()}
 

@@ -10,7 +10,7 @@ from simulacra.store import Page, Resources, Viewer, contains, resource_table
 from simulacra.store.releases import release_table
 from simulacra.store.tables import grants, likes
 
-__all__ = ["DatasetRows", "metadata", "releases", "synthetic_datasets"]
+__all__ = ["DatasetRows", "connector_releases", "metadata", "releases", "synthetic_datasets"]
 
 metadata = sa.MetaData()
 
@@ -25,6 +25,9 @@ synthetic_datasets = resource_table(
 
 releases = release_table(metadata)
 """Generators that are to be told that a synthetic dataset does not use them."""
+
+connector_releases = release_table(metadata, "connector_releases")
+"""The same for connectors."""
 
 
 class DatasetRows(Resources):

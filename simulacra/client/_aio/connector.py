@@ -109,11 +109,24 @@ class AsyncConnector(domain.Connector, AsyncOwned):
         return frame_of(next(iter(tables.values())))
 
     async def write_data(
-        self, data: "pd.DataFrame | pa.Table", location: str, *, overwrite_tables: bool = False
+        self,
+        data: "pd.DataFrame | pa.Table",
+        location: str,
+        *,
+        overwrite_tables: bool = False,
+        append_to_tables: bool = False,
     ) -> int:
-        """Writes a frame to a location of a destination, all or nothing, and returns the number of rows."""
+        """Writes a frame to a location of a destination, all or nothing, and returns the number of rows.
+
+        A table that is there is replaced, or added to; if neither is allowed, it is AlreadyExists.
+        """
         table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data, preserve_index=False)
-        header = {"id": self.id, "location": location, "overwrite_tables": overwrite_tables}
+        header = {
+            "id": self.id,
+            "location": location,
+            "overwrite_tables": overwrite_tables,
+            "append_to_tables": append_to_tables,
+        }
         messages = arrow_messages("ConnectorService.WriteData", header, table)
         written: Any = await self._session.transport.send("ConnectorService.WriteData", messages)
         return int(written.rows)

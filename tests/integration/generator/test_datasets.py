@@ -171,17 +171,6 @@ def test_an_unknown_seed_value_fails_with_its_name(client: Simulacra, owners: Ge
         generated(client, owners, sample_seed_dict=b'{"city": "Atlantis"}')
 
 
-def test_a_delivery_is_kept_and_refused_at_the_start(client: Simulacra, owners: Generator) -> None:
-    delivery = {"overwrite_tables": True, "destination_connector_id": str(uuid.uuid4()), "location": "public"}
-    config = {"generator_id": owners.id, "name": "delivered", "delivery": delivery}
-    dataset = client.synthetic_datasets.create(config)
-    assert client.synthetic_datasets.create(dataset.config()).config() == dataset.config()
-    with pytest.raises(InvalidArgument, match="cannot deliver yet") as caught:
-        dataset.generation.start()
-    assert fields_of(caught) == ["delivery"]
-    dataset.delete()
-
-
 def test_generator_and_dataset_hold_each_other(client: Simulacra, owners: Generator) -> None:
     dataset = client.synthetic_datasets.create({"generator_id": owners.id, "name": "held"})
     with pytest.raises(ResourceInUse) as caught:
