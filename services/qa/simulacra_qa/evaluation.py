@@ -20,7 +20,9 @@ from simulacra_qa.metrics.bins import Bins, Codes, discretise, fit_bins
 from simulacra_qa.metrics.columns import as_table, read_column
 from simulacra_qa.metrics.discriminator import Discrimination, discriminate
 from simulacra_qa.metrics.distances import DistanceScores, closest
-from simulacra_qa.metrics.membership import Attack, attack_all
+from simulacra_qa.metrics.exchange import PrivacyTest
+from simulacra_qa.metrics.membership import Battery, attack_all
+from simulacra_qa.metrics.privacy import leaks_of, privacy_tests
 from simulacra_qa.metrics.profile import Profile, profile
 from simulacra_qa.metrics.records import Records
 
@@ -29,7 +31,7 @@ __all__ = ["Evaluation", "Options", "Progress", "evaluate", "evaluation_steps"]
 Table: TypeAlias = pa.Table | pd.DataFrame
 Matrix = npt.NDArray[np.float64]
 
-_READ, _MEASURED, _CLOSEST, _ATTACKED, _ALL = 15, 55, 70, 80, 100
+_READ, _MEASURED, _CLOSEST, _ATTACKED, _TESTED, _ALL = 15, 50, 60, 70, 80, 100
 _DISCRIMINATED_RECORDS = 4_000
 
 
@@ -61,7 +63,9 @@ class Evaluation:
     association_training: Matrix
     association_synthetic: Matrix
     distances: DistanceScores | None = None
-    attacks: tuple[Attack, ...] = ()
+    membership: Battery | None = None
+    privacy: tuple[PrivacyTest, ...] = ()
+    rare_categories: int | None = None
     discrimination: Discrimination | None = None
 
 
@@ -101,8 +105,9 @@ def evaluation_steps(
     tables = _aligned(training, holdout, synthetic)
     tables = [_capped(table, options.max_rows, seed) for seed, table in enumerate(tables, options.seed)]
     rows = (len(tables[0]), len(tables[1]), len(tables[2]))
-    sampling, resampling = (np.random.default_rng([options.seed, stream]) for stream in range(2))
+    sampling, resampling, attacking = (np.random.default_rng([options.seed, i]) for i in range(3))
     records = Records.sampled(rows, sampling)
+    leaks = leaks_of(records, rows) if records is not None else None
     bins: list[Bins] = []
     profiles: list[Profile] = []
     names = tables[0].column_names
@@ -114,6 +119,8 @@ def evaluation_steps(
         profiles.append(profile(column, rows))
         if records is not None:
             records.add(column)
+        if leaks is not None:
+            leaks.add(column)
         yield Progress(_READ * (position + 1) // len(names), _ALL)
     data = Discretised(tuple(bins), codes, rows)
     for measured in measure(data, reference=options.reference, rng=resampling):
@@ -127,11 +134,13 @@ def evaluation_steps(
             distances = found
         else:
             yield Progress(_MEASURED + int((_CLOSEST - _MEASURED) * found), _ALL)
-    attacks: tuple[Attack, ...] = ()
-    discrimination = None
+    membership, discrimination = None, None
+    privacy: tuple[PrivacyTest, ...] = ()
     if records is not None:
-        attacks = attack_all(*records.points())
+        membership = attack_all(records.points(), attacking)
         yield Progress(_ATTACKED, _ALL)
+        privacy = tuple(privacy_tests(records, leaks, attacking))
+        yield Progress(_TESTED, _ALL)
         cells, categorical = records.cells(_DISCRIMINATED_RECORDS)
         discrimination = discriminate(cells, categorical, options.seed)
         yield Progress(_ALL, _ALL)
@@ -145,7 +154,9 @@ def evaluation_steps(
         association_matrix(data, marginals.counts, 0),
         association_matrix(data, marginals.counts, 2),
         distances,
-        attacks,
+        membership,
+        privacy,
+        leaks.rare_categories if leaks is not None else None,
         discrimination,
     )
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from simulacra.domain import Accuracy, ColumnScore, Distances, ModelMetrics, PairScore, ScoreBin
+from simulacra import domain
+from simulacra.domain import Accuracy, ColumnScore, Distances, ModelMetrics, PairScore, ScoreBin, Similarity
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
@@ -32,8 +33,16 @@ def model_metrics(evaluation: Evaluation) -> ModelMetrics:
         univariate_max=univariate_max,
         bivariate_max=bivariate_max,
         trivariate_max=trivariate_max,
+        overall_max_interval=_interval(marginals.overall_interval),
+        univariate_max_interval=_interval(marginals.univariate_interval),
+        bivariate_max_interval=_interval(marginals.bivariate_interval),
     )
-    return ModelMetrics(accuracy=accuracy, distances=_distances(evaluation))
+    return ModelMetrics(
+        accuracy=accuracy,
+        distances=_distances(evaluation),
+        similarity=_similarity(evaluation),
+        privacy=_privacy(evaluation),
+    )
 
 
 def column_scores(evaluation: Evaluation) -> list[ColumnScore]:
@@ -103,7 +112,7 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
                     for at, (rate, interval) in zip(FALSE_POSITIVE_RATES, attack.hits, strict=True)
                 ],
             }
-            for attack in evaluation.attacks
+            for attack in (evaluation.membership.attacks if evaluation.membership else ())
         ],
         "verdicts": {
             name: {"level": verdict.level.value, "text": verdict.text}
@@ -128,6 +137,58 @@ def _distances(evaluation: Evaluation) -> Distances | None:
         dcr_training=_rounded(found.dcr_training),
         dcr_holdout=_rounded(found.dcr_holdout),
         dcr_share=_rounded(found.dcr_share),
+        dcr_share_interval=_interval(found.dcr_share_interval),
+        samples=found.records,
+    )
+
+
+def _similarity(evaluation: Evaluation) -> Similarity | None:
+    found = evaluation.discrimination
+    if found is None:
+        return None
+    return Similarity(
+        boosting_auc_training_synthetic=_rounded(found.synthetic),
+        boosting_auc_training_holdout=_rounded(found.holdout),
+    )
+
+
+def _privacy(evaluation: Evaluation) -> domain.Privacy | None:
+    battery = evaluation.membership
+    if evaluation.rare_categories is None:
+        return None
+    tests = [
+        domain.PrivacyTest(
+            name=test.name,
+            attempts=test.attempts,
+            training=_rounded(test.training),
+            holdout=_rounded(test.holdout),
+            risk=_rounded(test.risk),
+            risk_interval=_certain(test.interval),
+            p_value=test.p_value,
+            baseline=None if test.baseline is None else _rounded(test.baseline),
+        )
+        for test in evaluation.privacy
+    ]
+    attacks = [
+        domain.MembershipAttack(
+            name=attack.name,
+            auc=_rounded(attack.auc),
+            auc_interval=_certain(attack.interval),
+            p_value=attack.p_value,
+            true_positive_rates=[
+                domain.TruePositiveRate(
+                    false_positive_rate=at, rate=_rounded(rate), interval=_certain(interval)
+                )
+                for at, (rate, interval) in zip(FALSE_POSITIVE_RATES, attack.hits, strict=True)
+            ],
+        )
+        for attack in (battery.attacks if battery else ())
+    ]
+    return domain.Privacy(
+        tests=tests,
+        membership_attacks=attacks,
+        membership_p_value=battery.p_value if battery else None,
+        rare_categories=evaluation.rare_categories,
     )
 
 
@@ -148,6 +209,14 @@ def _means(scores: list[Score]) -> tuple[float | None, float | None]:
 
 def _overall(*parts: float | None) -> float:
     return _rounded(np.mean([part for part in parts if part is not None]))
+
+
+def _certain(interval: Interval) -> domain.Interval:
+    return domain.Interval(low=_rounded(interval.low), high=_rounded(interval.high))
+
+
+def _interval(interval: Interval | None) -> domain.Interval | None:
+    return None if interval is None else _certain(interval)
 
 
 def _pair(interval: Interval) -> list[float]:

@@ -15,7 +15,6 @@ from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import OTHER
 from simulacra_qa.metrics.discriminator import Discrimination
-from simulacra_qa.metrics.membership import worst
 
 __all__ = ["Finding", "Level", "Verdict", "findings", "verdicts"]
 
@@ -28,6 +27,7 @@ _STRONG = 0.2
 _FADED = 0.5
 _FEW_ROWS = 200
 _BETRAYED = 0.001
+_RISKY = 0.02
 
 
 class Level(StrEnum):
@@ -89,6 +89,7 @@ def findings(evaluation: Evaluation) -> list[Finding]:
     found = [
         *_copies(evaluation),
         *_membership(evaluation),
+        *_tests(evaluation),
         *_first(_missing(evaluation)),
         *_first(_means(evaluation)),
         *_dependence(evaluation),
@@ -186,16 +187,39 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
 
 
 def _membership(evaluation: Evaluation) -> Iterator[Finding]:
-    if not evaluation.attacks:
+    battery = evaluation.membership
+    if battery is None or battery.p_value >= _BETRAYED:
         return
-    attack, p_value = worst(evaluation.attacks)
-    if p_value < _BETRAYED:
-        yield Finding(
-            Level.POOR if attack.auc > 0.55 else Level.FAIR,
-            "membership",
-            f"Training records can be recognised: by {attack.name}, an attacker ranks a training record "
-            f"above another one in {attack.auc:.0%} of all cases, where 50 % is guessing.",
-        )
+    attack = battery.worst
+    yield Finding(
+        Level.POOR if attack.auc > 0.55 else Level.FAIR,
+        "membership",
+        f"Training records can be recognised: by {attack.name}, an attacker ranks a training record "
+        f"above another one in {attack.auc:.0%} of all cases, where 50 % is guessing.",
+    )
+
+
+_TOLD = {
+    "identical_match": "Training records reappear: {training} of them are in the synthetic data as they are, "
+    "against {holdout} of the holdout records, or share most of their cells with a synthetic record.",
+    "rare_value": "Rare values leak: {training} of the values that only few training records hold are in the "
+    "synthetic data, against {holdout} of those that only holdout records hold.",
+    "extreme": "The smallest and largest training values shine through: {training} of them are in the "
+    "synthetic data exactly, against {holdout} of the holdout's, and synthetic values are closer to them.",
+    "singling_out": "Training records can be singled out: {training} of the descriptions that the synthetic "
+    "data suggest fit exactly one training record, against {holdout} that fit exactly one holdout record.",
+    "attribute_inference": "Secret values of training records can be inferred: {training} of an attacker's "
+    "guesses are right, where {holdout} would be if the records had not been trained on.",
+    "linkability": "Training records can be linked: two halves of a record are brought together for "
+    "{training} of the training records, against {holdout} of the holdout records.",
+}
+
+
+def _tests(evaluation: Evaluation) -> Iterator[Finding]:
+    for test in evaluation.privacy:
+        if test.p_value < _BETRAYED:
+            text = _TOLD[test.name].format(training=_percent(test.training), holdout=_percent(test.holdout))
+            yield Finding(Level.POOR if test.risk > _RISKY else Level.FAIR, test.name, text)
 
 
 def _missing(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:

@@ -9,16 +9,18 @@ neighbours within a radius (Hilprecht et al., 2019).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from simulacra_qa.metrics.accuracy import Interval
+from simulacra_qa.metrics.exchange import Labels
 from simulacra_qa.metrics.nearest import Features, k_nearest
+from simulacra_qa.metrics.ranks import mid_ranks
 
-__all__ = ["FALSE_POSITIVE_RATES", "Attack", "attack_all", "worst"]
+__all__ = ["FALSE_POSITIVE_RATES", "Attack", "Battery", "attack_all"]
 
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
 _MOST_TARGETS = 2_500
@@ -49,43 +51,57 @@ class Attack:
     hits: tuple[tuple[float, Interval], ...]
 
 
-def attack_all(training: Features, holdout: Features, synthetic: Features) -> tuple[Attack, ...]:
-    """Runs the battery; empty if there are too few records."""
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """All attacks, and the chance that any does as well as the best one if membership left no trace.
+
+    That p-value accounts for having picked the best attack: it is that of the largest of all standardised
+    AUCs over random relabellings of members and others.
+    """
+
+    attacks: tuple[Attack, ...]
+    p_value: float
+
+    @property
+    def worst(self) -> Attack:
+        """The most successful attack."""
+        return max(self.attacks, key=lambda attack: attack.auc)
+
+
+def attack_all(points: Sequence[Features], rng: np.random.Generator) -> Battery | None:
+    """Runs the battery on training, holdout and synthetic points; None if there are too few records."""
+    training, holdout, synthetic = points
     half = len(holdout) // 2
     targets = min(half, len(training), _MOST_TARGETS)
     if targets < _LEAST_TARGETS:
-        return ()
+        return None
     members, others, reference = training[:targets], holdout[:targets], holdout[half:]
     records = np.concatenate([members, others])
     neighbours = min(_NEIGHBOURS, len(reference), len(synthetic))
     to_synthetic = k_nearest(records, synthetic, neighbours)
     to_reference = k_nearest(records, reference, neighbours)
     radius = float(np.median(to_synthetic[:, 0]))
-    scores: dict[str, Callable[[], Floats]] = {
-        "closeness": lambda: -to_synthetic[:, 0],
-        "relative closeness": lambda: to_reference[:, 0] - to_synthetic[:, 0],
-        "density ratio": lambda: np.log(to_reference[:, -1] + _TINY) - np.log(to_synthetic[:, -1] + _TINY),
-        "neighbourhood": lambda: (to_synthetic <= radius).sum(axis=1).astype(np.float64),
+    scores: dict[str, Floats] = {
+        "closeness": -to_synthetic[:, 0],
+        "relative closeness": to_reference[:, 0] - to_synthetic[:, 0],
+        "density ratio": np.log(to_reference[:, -1] + _TINY) - np.log(to_synthetic[:, -1] + _TINY),
+        "neighbourhood": (to_synthetic <= radius).sum(axis=1).astype(np.float64),
     }
-    return tuple(_judged(name, score(), targets) for name, score in scores.items())
-
-
-def worst(attacks: tuple[Attack, ...]) -> tuple[Attack, float]:
-    """Returns the most successful attack and its p-value, corrected for having picked it (Bonferroni)."""
-    attack = max(attacks, key=lambda attack: attack.auc)
-    return attack, min(min(attack.p_value for attack in attacks) * len(attacks), 1.0)
+    attacks = tuple(_judged(name, score, targets) for name, score in scores.items())
+    ranks = np.stack([mid_ranks(score) for score in scores.values()], axis=1)
+    return Battery(attacks, Labels(targets, targets, rng).of_worst(ranks).p_value)
 
 
 def _judged(name: str, scores: Floats, members: int) -> Attack:
     inside, outside = scores[:members], scores[members:]
-    ranks = _mid_ranks(scores)
+    ranks = mid_ranks(scores)
     n, m = len(inside), len(outside)
     auc = (float(ranks[:n].sum()) - n * (n + 1) / 2) / (n * m)
     # The variance under the null accounts for ties; that of the estimate is DeLong's.
     _, ties = np.unique(scores, return_counts=True)
     correction = float((ties.astype(np.float64) ** 3 - ties).sum()) / ((n + m) * (n + m - 1))
     null_error = math.sqrt(max((n + m + 1 - correction) / (12 * n * m), 1e-12))
-    within = _mid_ranks(inside), _mid_ranks(outside)
+    within = mid_ranks(inside), mid_ranks(outside)
     placed = (ranks[:n] - within[0]) / m, 1 - (ranks[n:] - within[1]) / n
     error = math.sqrt(placed[0].var(ddof=1) / n + placed[1].var(ddof=1) / m)
     reach = _NORMAL_95 * error
@@ -108,10 +124,3 @@ def _hits(inside: Floats, outside: Floats, rate: float) -> tuple[float, Interval
     low = float(betaincinv(found, n - found + 1, 0.025)) if found else 0.0
     high = float(betaincinv(found + 1, n - found, 0.975)) if found < n else 1.0
     return found / n, Interval(low, high)
-
-
-def _mid_ranks(values: Floats) -> Floats:
-    ordered = np.sort(values)
-    below, upto = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-    ranks: Floats = (below + upto + 1) / 2
-    return ranks

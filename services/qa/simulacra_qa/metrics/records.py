@@ -30,7 +30,7 @@ class Records:
     original_rows: int
     rng: np.random.Generator
     _features: list[Features] = field(default_factory=list)
-    _cells: list[Floats] = field(default_factory=list)
+    _values: list[Floats] = field(default_factory=list)
     _categorical: list[bool] = field(default_factory=list)
     _identity: npt.NDArray[np.uint64] | None = None
 
@@ -57,11 +57,30 @@ class Records:
         self._identity = _mixed(self._identity, bits.view(np.uint64))
         self._categorical.append(column.kind is Kind.CATEGORICAL)
         if column.kind is Kind.CATEGORICAL:
-            self._cells.append(_by_frequency(picked.astype(np.int64)))
+            self._values.append(np.where(bits < 0, np.nan, bits))
             self._features.append(_simplex(picked.astype(np.int64), len(column.categories), self.rng))
         else:
-            self._cells.append(bits)
+            self._values.append(bits)
             self._features.append(_ranks(column.values[: self.original_rows].astype(np.float64), bits))
+
+    @property
+    def size(self) -> int:
+        """How many records of each part there are."""
+        return len(self.picks[0])
+
+    @property
+    def categorical(self) -> npt.NDArray[np.bool_]:
+        """Which columns are categories."""
+        return np.array(self._categorical)
+
+    def values(self) -> list[Floats]:
+        """Returns each part's values (records, columns): numbers, or positions of categories; or NaN."""
+        return np.split(np.stack(self._values, axis=1), 3)
+
+    def blocks(self) -> list[list[Features]]:
+        """Returns each part's points apart by column: the coordinates (records, n) that a column adds."""
+        by_column = [np.split(block, 3) for block in self._features]
+        return [[parts[i] for parts in by_column] for i in range(3)]
 
     def points(self) -> list[Features]:
         """Returns the points of training, holdout and synthetic records."""
@@ -72,8 +91,11 @@ class Records:
 
         Missing is NaN; categories are numbered by frequency, the rarest alike.
         """
-        table = np.stack(self._cells, axis=1)
-        return [part[:most] for part in np.split(table, 3)], np.array(self._categorical)
+        cells = [
+            _by_frequency(values) if categorical else values
+            for values, categorical in zip(self._values, self._categorical, strict=True)
+        ]
+        return [part[:most] for part in np.split(np.stack(cells, axis=1), 3)], self.categorical
 
     def identities(self) -> list[npt.NDArray[np.uint64]]:
         """Returns a hash of every record's exact values, for training, holdout and synthetic records."""
@@ -113,7 +135,8 @@ def _simplex(codes: npt.NDArray[np.int64], categories: int, rng: np.random.Gener
     return points
 
 
-def _by_frequency(codes: npt.NDArray[np.int64]) -> Floats:
+def _by_frequency(values: Floats) -> Floats:
+    codes = np.where(np.isnan(values), -1, values).astype(np.int64)
     counts = np.bincount(codes + 1)
     place = np.empty(len(counts), np.int64)
     place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))

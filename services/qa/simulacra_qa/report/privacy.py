@@ -1,11 +1,12 @@
 """The sections on closeness to single records and on attacks that use it."""
 
-from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES, worst
+from simulacra_qa.metrics.bins import RARE_BELOW
+from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
 from simulacra_qa.report.view import View, percent, span
 
-__all__ = ["distances", "membership"]
+__all__ = ["attacks", "distances", "membership"]
 
 
 def distances(view: View) -> Markup | None:
@@ -60,9 +61,10 @@ def distances(view: View) -> Markup | None:
 
 def membership(view: View) -> Markup | None:
     """The attacks that try to recognise training records."""
-    attacks = view.evaluation.attacks
-    if not attacks:
+    battery = view.evaluation.membership
+    if battery is None:
         return None
+    attacks = battery.attacks
     rates = [f"found at {100 * rate:g} % false alarms" for rate in FALSE_POSITIVE_RATES]
     rows = [
         tag(
@@ -89,7 +91,7 @@ def membership(view: View) -> Markup | None:
         tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
         tag("tbody", rows),
     )
-    attack, p_value = worst(attacks)
+    attack, p_value = battery.worst, battery.p_value
     likely = f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
     text = (
         "Somebody who holds the synthetic data, and other records of the same population, guesses who was in "
@@ -98,3 +100,51 @@ def membership(view: View) -> Markup | None:
         f"(p {likely}, corrected for {len(attacks)} attacks)."
     )
     return tag("div", tag("p", text), tag("div", table, cls="scroll"), cls="panel")
+
+
+_ATTACKS = {
+    "identical_match": ("Identical matches", "is a record in the synthetic data, as it is?"),
+    "rare_value": ("Rare values", "is a value that few records hold in the synthetic data?"),
+    "extreme": ("Extremes", "is one of the smallest or largest values in the synthetic data?"),
+    "singling_out": ("Singling out", "does a description read off the synthetic data fit one record only?"),
+    "attribute_inference": ("Attribute inference", "is a secret cell guessed right from all other cells?"),
+    "linkability": ("Linkability", "are two halves of a record brought together?"),
+}
+
+
+def attacks(view: View) -> Markup | None:
+    """What the synthetic data tell of single training records, and of holdout records as the reference."""
+    tests = view.evaluation.privacy
+    if not tests:
+        return None
+    head = ("Attack", "Training", "Holdout", "Risk", "95 % interval", "p-value")
+    rows = [
+        tag(
+            "tr",
+            tag("th", _ATTACKS[test.name][0], tag("small", f" {_ATTACKS[test.name][1]}"), scope="row"),
+            tag("td", percent(test.training), cls="number"),
+            tag("td", percent(test.holdout), cls="number"),
+            tag("td", percent(test.risk), cls="number"),
+            tag("td", span((test.interval.low, test.interval.high)), cls="number"),
+            tag("td", f"{test.p_value:.3f}" if test.p_value >= 0.001 else "< 0.001", cls="number"),
+        )
+        for test in tests
+    ]
+    table = tag(
+        "table",
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
+        tag("tbody", rows),
+    )
+    text = (
+        "Each attack is tried on training records, and on holdout records, which training never saw. What "
+        "succeeds as often on both tells of the population, not of a person. The risk is what an attacker "
+        "gains from a record's having been trained on, of all there is to gain. If training left no trace, "
+        "a p-value is below 0.05 in one of twenty reports."
+    )
+    rare = view.evaluation.rare_categories or 0
+    also = (
+        f"{rare:,} categories that fewer than {RARE_BELOW} training records hold are in the synthetic data."
+        if rare
+        else f"No category that fewer than {RARE_BELOW} training records hold is in the synthetic data."
+    )
+    return tag("div", tag("p", text), tag("div", table, cls="scroll"), tag("p", also), cls="panel")

@@ -28,5 +28,6 @@ SECTIONS = (
     Section("accuracy", "Accuracy matrix", distributions.accuracy_matrix),
     Section("distances", "Distances", privacy.distances),
     Section("membership", "Membership", privacy.membership),
+    Section("attacks", "Attacks", privacy.attacks),
     Section("method", "Method", overview.method),
 )
