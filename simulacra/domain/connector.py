@@ -159,6 +159,7 @@ class TableSchema(Model):
     primary_key: list[str] | None = None
     foreign_keys: list[ForeignKeySchema] | None = None
     total_rows: Count | None = None
+    referenced_by: list[str] | None = None
 
 
 def connector_config(connector: Connector) -> ConnectorConfig:

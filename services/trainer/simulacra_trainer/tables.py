@@ -9,22 +9,21 @@ from simulacra.domain import (
     ProgressStatus,
     SourceTable,
     SourceTableAddConfig,
-    SourceTableConfig,
     TableSchema,
     source_table_config,
 )
-from simulacra.errors import InvalidArgument, ResourceNotFound, WrongState
+from simulacra.errors import ResourceNotFound, WrongState
 from simulacra.rpc import Principal
 from simulacra.store import Database, Transaction, body_hash, idempotent, remember
 from simulacra.store.releases import HeldReferences
 from simulacra_trainer.configuration import (
     checked,
-    foreign_keys_of,
     reconfigured,
     refuse,
     source_table,
     unsuitable_encodings,
 )
+from simulacra_trainer.discovery import find_tables, table_configs
 from simulacra_trainer.service import GeneratorService, uri_of
 from simulacra_trainer.sources import Sources, connectors_of
 from simulacra_trainer.state import TrainingState
@@ -65,7 +64,7 @@ class TableService:
     ) -> Generator:
         """Adds a table with the columns and keys that are found at its source.
 
-        `include_children` adds no other tables yet: they would be independent of this one.
+        With `include_children` also those whose keys point at it, and those that all of these refer to.
         """
         digest = body_hash({"id": id, "config": config.model_dump(mode="json")})
         async with self._database.begin() as tx:
@@ -74,20 +73,17 @@ class TableService:
             return await self._generators.get(viewer, id)
         generator = await self._generators.get(viewer, id)
         _require_open(generator)
-        connector, schema = await self._sources.find(config.source_connector_id, config.location)
-        table = source_table(
-            _discovered(config, schema, generator),
-            _names(schema),
-            connector,
-            id=self._new_id(),
-            new_id=self._new_id,
-        )
-        new = [c for c in connectors_of([table]) if c not in connectors_of(generator.tables or ())]
+        found = await find_tables(self._sources, config, generator)
+        tables = [
+            source_table(made, _names(each.schema), each.connector, id=self._new_id(), new_id=self._new_id)
+            for made, each in zip(table_configs(config, found, generator), found, strict=True)
+        ]
+        new = [c for c in connectors_of(tables) if c not in connectors_of(generator.tables or ())]
         await self._references.take(uri_of(id), generator.name or "", new)
 
         async def change(tx: Transaction, current: Generator, state: TrainingState) -> Generator:
             _require_open(current)
-            changed = checked(current, [*(current.tables or ()), table])
+            changed = checked(current, [*(current.tables or ()), *tables])
             await self._references.keep(tx, uri_of(id))
             await remember(tx, viewer.user_id, "AddSourceTable", request_id, digest, response=id)
             return changed
@@ -175,35 +171,6 @@ def _table(generator: Generator, id: str) -> SourceTable:
     raise ResourceNotFound(
         f'there is no table {id!r} in generator "{generator.name}"', id=id, resource="table"
     )
-
-
-def _discovered(config: SourceTableAddConfig, schema: TableSchema, generator: Generator) -> SourceTableConfig:
-    """Returns the config of a table with the keys of its source, under a name that is not taken."""
-    taken = {table.name for table in generator.tables or ()}
-    if config.name in taken:
-        raise InvalidArgument.of("config.name", f'table "{config.name}" is in the generator already')
-    name = base = config.name or _name_of(config.location)
-    number = 2
-    while name in taken:
-        name, number = f"{base}_{number}", number + 1
-    primary_key = list(schema.primary_key or ())
-    return SourceTableConfig(
-        name=name,
-        source_connector_id=config.source_connector_id,
-        location=config.location,
-        model_configuration=config.model_configuration,
-        language_model_configuration=config.language_model_configuration,
-        primary_key=primary_key[0] if primary_key else None,
-        primary_key_columns=primary_key if len(primary_key) > 1 else None,
-        foreign_keys=foreign_keys_of(schema.foreign_keys or (), generator.tables or ()),
-    )
-
-
-def _name_of(location: str) -> str:
-    """Returns a table's name: the last part of a path without extensions, or of a dotted name."""
-    last = location.rstrip("/").rpartition("/")[2]
-    name = last.partition(".")[0] if "/" in location else last.rpartition(".")[2]
-    return (name or location)[:256]
 
 
 def _names(schema: TableSchema) -> list[str]:

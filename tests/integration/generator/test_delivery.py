@@ -105,7 +105,9 @@ def test_tables_arrive_with_keys_and_each_outcome_is_told(
     ]
     steps = dataset.generation.progress().steps or []
     assert [step.step_code for step in steps][-1] == StepCode.DELIVER_DATA
-    assert steps[-1].progress.value == steps[-1].progress.max == 70
+    last = steps[-1].progress
+    assert last is not None
+    assert last.value == last.max == 70
 
     warehouse.connector.refresh()
     assert warehouse.connector.usage is not None
@@ -193,7 +195,7 @@ def test_where_a_delivery_cannot_go_is_told_before_anything_is_generated(
     client: Simulacra, owners: Generator, warehouse: Warehouse
 ) -> None:
     reader = client.connectors.create({"type": "POSTGRES", "config": warehouse.config})
-    wrong = [
+    wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"destination_connector_id": reader.id}, "SOURCE", "delivery.destination_connector_id"),
         (
             {"destination_connector_id": str(uuid.uuid4())},

@@ -29,6 +29,11 @@ _KEYS = (
     "AND (constraint_name = 'PRIMARY' OR referenced_table_name IS NOT NULL) "
     "ORDER BY constraint_name, ordinal_position"
 )
+_REFERENCED_BY = (
+    "SELECT DISTINCT table_schema, table_name FROM information_schema.key_column_usage "
+    "WHERE referenced_table_schema = %s AND referenced_table_name = %s "
+    "AND NOT (table_schema = referenced_table_schema AND table_name = referenced_table_name) ORDER BY 1, 2"
+)
 _NUMERIC = ["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "bit", "year"]
 _DATETIME = ("date", "datetime", "timestamp")
 
@@ -91,6 +96,11 @@ class Catalog:
                 referenced_columns=[*(known.referenced_columns if known else []), referenced],
             )
         return primary, list(foreign.values())
+
+    def referenced_by(self, location: str) -> list[str]:
+        """Returns the locations of the other tables whose foreign keys point at this one."""
+        found = self._fetch(_REFERENCED_BY, *table_location(location))
+        return [format_location(database, table) for database, table in found]
 
 
 def _encoding(data_type: str) -> ModelEncodingType:

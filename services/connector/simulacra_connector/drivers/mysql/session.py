@@ -81,6 +81,7 @@ class MySqlSession:
             primary_key=primary_key,
             foreign_keys=foreign_keys,
             total_rows=None if rows is None else int(rows),
+            referenced_by=self._catalog.referenced_by(location),
         )
 
     @contextmanager

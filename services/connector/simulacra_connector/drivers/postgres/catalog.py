@@ -58,6 +58,15 @@ WHERE k.contype = 'f' AND k.conrelid = $1::int8::oid
 ORDER BY k.conname, u.position
 """
 
+_REFERENCED_BY = """
+SELECT DISTINCT n.nspname::text, c.relname::text
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.confrelid = $1::int8::oid AND k.conrelid <> k.confrelid AND NOT c.relispartition
+ORDER BY 1, 2
+"""
+
 # Encodings by PostgreSQL's type category, then by type where the category is too coarse.
 _ENCODING_BY_CATEGORY = {"N": ModelEncodingType.TABULAR_NUMERIC_AUTO}
 _ENCODING_BY_TYPE = {
@@ -150,3 +159,8 @@ class Catalog:
                 referenced_columns=[*(known.referenced_columns if known else []), referenced],
             )
         return list(keys.values())
+
+    def referenced_by(self, relation: Relation) -> list[str]:
+        """Returns the locations of the other tables whose foreign keys point at this one."""
+        found = self._fetch(_REFERENCED_BY, relation.oid)
+        return [format_location(schema, table) for schema, table in found]

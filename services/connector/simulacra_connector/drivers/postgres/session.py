@@ -72,6 +72,7 @@ class PostgresSession:
             primary_key=self._catalog.primary_key(relation),
             foreign_keys=self._catalog.foreign_keys(relation),
             total_rows=self._count(relation),
+            referenced_by=self._catalog.referenced_by(relation),
         )
 
     def _count(self, relation: Relation) -> int | None:
