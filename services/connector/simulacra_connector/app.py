@@ -161,6 +161,7 @@ def _session_options(settings: ConnectorSettings) -> SessionOptions:
         denied_networks=settings.denied_networks,
         azure_endpoint=settings.azure_endpoint,
         google_endpoint=settings.google_endpoint,
+        mssql_tls=settings.mssql_tls,
     )
 
 

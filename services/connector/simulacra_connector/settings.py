@@ -39,6 +39,11 @@ class ConnectorSettings(ServiceSettings):
     google_endpoint: str = Field(
         "", description="URL of a stand-in for Google Cloud Storage, used without keys."
     )
+    mssql_tls: bool = Field(
+        True,
+        description="Whether connections to SQL Server must be TLS, with a certificate that this machine "
+        "trusts; off, passwords and rows travel in the clear.",
+    )
     driver_threads: int = Field(16, ge=1, le=256, description="Connections to sources that are busy at once.")
     connect_timeout: int = Field(8, ge=1, description="Seconds to connect to a source.")
     statement_timeout: int = Field(

@@ -190,6 +190,8 @@ _INFOS = (
         "schema.table",
         config=(_host(), _port(1433), _USERNAME, ConnectorField("database", "Database to connect to.")),
         secrets=(_PASSWORD,),
+        driver="simulacra_connector.drivers.mssql:MssqlSession",
+        extra="mssql",
     ),
     ConnectorTypeInfo(
         ConnectorType.ORACLE,

@@ -23,6 +23,7 @@ from simulacra.errors import InvalidArgument, LocationNotFound
 __all__ = [
     "Canceled",
     "Cancellation",
+    "KeySet",
     "ReadOptions",
     "Session",
     "SessionOptions",
@@ -72,12 +73,24 @@ class Cancellation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys that rows must have: a column of values for each column of the table."""
+
+    columns: tuple[str, ...]
+    values: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What to read: all columns when none are named; with a seed, `max_rows` are a uniform sample."""
+    """What to read: all columns when none are named; with a seed, `max_rows` are a uniform sample.
+
+    A driver may leave out rows that are not `within` the keys, so that they do not travel; it need not.
+    """
 
     columns: Sequence[str] = ()
     max_rows: int | None = None
     seed: int | None = None
+    within: KeySet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,7 @@ class SessionOptions:
     denied_networks: tuple[str, ...] = ()
     azure_endpoint: str = ""
     google_endpoint: str = ""
+    mssql_tls: bool = True
     artifacts: ArtifactStore | None = None
     """Where uploaded files are; only their driver reads it."""
     cancellation: Cancellation = field(default_factory=Cancellation)

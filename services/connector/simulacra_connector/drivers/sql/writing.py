@@ -1,0 +1,275 @@
+"""Writes tables: into staging tables first, then in their places.
+
+What can fail does so while only staging tables know of it: rows that do not fit, keys that they break. Then
+a new table is a staging table that is renamed, and a table that is there gets its rows replaced, or added
+to, in one transaction or statement, so that its keys, indexes and grants stay.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from simulacra.errors import AlreadyExists, InvalidArgument
+from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
+from simulacra_connector.drivers.delivery import (
+    DeliveredTable,
+    ForeignKeyToMake,
+    Journal,
+    TableToDeliver,
+    already_there,
+)
+from simulacra_connector.drivers.locations import format_location
+from simulacra_connector.drivers.sql.catalog import Catalog, Relation
+from simulacra_connector.drivers.sql.dialect import Dialect
+from simulacra_connector.drivers.sql.link import Link
+from simulacra_connector.drivers.sql.values import batches_of, python_rows
+
+__all__ = ["Staged", "TableWriter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A table to write, where its rows are staged, and what is in its place."""
+
+    table: TableToDeliver
+    schema: str
+    name: str
+    """Of the staging table."""
+    there: Relation | None = None
+
+    @property
+    def location(self) -> str:
+        """Where the table goes."""
+        return format_location(self.schema, self.table.name)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns to write."""
+        return list(self.table.stream.schema.names)
+
+
+class TableWriter:
+    """Writes through one connection; as it is, for a database where only changes of rows are transactions."""
+
+    insert_rows: ClassVar[int] = 1000
+    mark: ClassVar[str] = "?"
+    """What stands for a value in a statement."""
+    enforced_keys: ClassVar[str] = ""
+    """What follows a key that the database does not check."""
+
+    def __init__(self, link: Link, dialect: Dialect, catalog: Catalog) -> None:
+        self.link = link
+        self.dialect = dialect
+        self.catalog = catalog
+
+    def write_all(
+        self,
+        schema: str,
+        tables: Sequence[TableToDeliver],
+        mode: WriteMode,
+        *,
+        tag: str,
+        journal: Journal | None = None,
+    ) -> Iterator[DeliveredTable]:
+        """Writes tables; yields how many rows of each are staged, and then that it is in its place.
+
+        What `journal` knows to be there is not written again; `tag` is the same at each attempt.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the schema is not there.
+            UnsupportedData: If a column's type cannot be written.
+        """
+        if schema not in self.catalog.schemas():
+            raise location_not_found(schema, f'there is no schema "{schema}"')
+        names = {table.name: f"simulacra_{tag}_{position}" for position, table in enumerate(tables)}
+        done = self._settled(schema, names, journal)
+        staged = [
+            self._checked(Staged(table, schema, names[table.name]), mode)
+            for table in tables
+            if table.name not in done
+        ]
+        rows: dict[str, int] = {}
+        try:
+            with self.writing():
+                for each in staged:
+                    self.drop(each)
+                    self.create(each)
+                    rows[each.table.name] = 0
+                    for count in self.load(each, each.table.stream):
+                        rows[each.table.name] = count
+                        yield DeliveredTable(each.table.name, each.location, count)
+                self.make_keys(staged)
+                if journal is not None:
+                    journal.save({"rows": done, "publishing": rows})
+                self.publish_all(staged, mode)
+        except BaseException:
+            dropped = [self.link.execute_anyway(self.drop_sql(each)) for each in staged]
+            if all(dropped) and journal is not None:
+                journal.save({"rows": done})
+            raise
+        done |= rows
+        if journal is not None:
+            journal.save({"rows": done})
+        for table in tables:
+            yield DeliveredTable(table.name, format_location(schema, table.name), done[table.name], done=True)
+
+    def _settled(self, schema: str, names: Mapping[str, str], journal: Journal | None) -> dict[str, int]:
+        """Finds out which tables an earlier attempt has put in place: those that are staged no more."""
+        note: Mapping[str, Any] = (journal.load() if journal else None) or {}
+        done: dict[str, int] = dict(note.get("rows", {}))
+        for name, count in note.get("publishing", {}).items():
+            staging = self.catalog.relation(schema, names[name]) if name in names else None
+            if staging is None or (count > 0 and self._is_empty(staging)):
+                done[name] = int(count)
+        return done
+
+    def _is_empty(self, staging: Relation) -> bool:
+        source = self.dialect.quote(staging.schema, staging.table)
+        [(count,)] = self.link.fetch(self.dialect.select(self.dialect.count, source))
+        return int(count) == 0
+
+    def _checked(self, staged: Staged, mode: WriteMode) -> Staged:
+        staged.table.check()
+        there = self.catalog.relation(staged.schema, staged.table.name)
+        if there is None:
+            for column in staged.table.stream.schema:
+                self.dialect.sql_type(column)
+            return staged
+        if mode is WriteMode.FAIL:
+            raise already_there(staged.location)
+        if not there.is_table:
+            raise AlreadyExists(f"{staged.location} is no plain table; choose another location")
+        known = {column.name for column in self.catalog.columns(there)}
+        if unknown := [name for name in staged.columns if name not in known]:
+            raise InvalidArgument.of(
+                "data",
+                f'column "{unknown[0]}" is not in the table {staged.location} that is there; drop it first',
+            )
+        return Staged(staged.table, staged.schema, staged.name, there)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Surrounds everything; a database whose changes of tables are transactions begins and ends one."""
+        yield
+
+    @contextmanager
+    def changing_rows(self) -> Iterator[None]:
+        """Makes changes of rows one change."""
+        self.link.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.link.execute_anyway("ROLLBACK")
+            raise
+        self.link.execute("COMMIT")
+
+    def create(self, staged: Staged) -> None:
+        """Makes the staging table: of the types of the table that is there, or of the rows'."""
+        place = self.place(staged)
+        if staged.there is not None:
+            names = self.dialect.names(staged.columns)
+            self.link.execute(
+                f"CREATE TABLE {place} AS SELECT {names} FROM {self.target(staged)} WHERE 1 = 0"
+            )
+            return
+        keys = staged.table.keys
+        columns = ", ".join(
+            f"{self.dialect.quote(column.name)} {self.dialect.sql_type(column, key=column.name in keys)}"
+            + (" NOT NULL" if column.name in staged.table.primary_key else self.dialect.null)
+            for column in staged.table.stream.schema
+        )
+        self.link.execute(f"CREATE TABLE {place} ({columns})")
+
+    def load(self, staged: Staged, stream: TableStream) -> Iterator[int]:
+        """Fills the staging table; yields the rows so far."""
+        marks = ", ".join([self.mark] * len(staged.columns))
+        names = self.dialect.names(staged.columns)
+        sql = f"INSERT INTO {self.place(staged)} ({names}) VALUES ({marks})"
+        count = 0
+        for batch in stream.batches:
+            records = python_rows(batch, database=self.dialect.name)
+            for part in batches_of(records, self.insert_rows):
+                self.insert(sql, part)
+            count += len(records)
+            yield count
+
+    def insert(self, sql: str, records: list[tuple[Any, ...]]) -> None:
+        """Inserts some rows."""
+        with self.link.bounded(self.link.options.read_timeout), self.link.translated():
+            self.link.cursor().executemany(sql, records)
+
+    def make_keys(self, staged: Sequence[Staged]) -> None:
+        """Makes the keys of new tables, while they are staged: keys follow a table that is renamed."""
+        new = [each for each in staged if each.there is None]
+        for each in new:
+            if each.table.primary_key:
+                names = self.dialect.names(each.table.primary_key)
+                primary = f"{self.primary_key(each)} ({names}){self.enforced_keys}"
+                self.link.execute(f"ALTER TABLE {self.place(each)} ADD {primary}")
+        places = {each.table.name: self.place(each) for each in new}
+        for each in new:
+            for key in each.table.foreign_keys:
+                parent = places.get(key.referenced_table)
+                self.link.execute(self.foreign_key_sql(each, key, parent))
+
+    def primary_key(self, staged: Staged) -> str:
+        """Returns what begins a primary key."""
+        del staged
+        return "PRIMARY KEY"
+
+    def foreign_key_sql(self, staged: Staged, key: ForeignKeyToMake, parent: str | None) -> str:
+        """Returns the statement that makes a foreign key, to a staged table or one that is there."""
+        place = parent or self.dialect.quote(staged.schema, key.referenced_table)
+        return (
+            f"ALTER TABLE {self.place(staged)} ADD FOREIGN KEY ({self.dialect.names(key.columns)}) "
+            f"REFERENCES {place} ({self.dialect.names(key.referenced_columns)}){self.enforced_keys}"
+        )
+
+    def publish_all(self, staged: Sequence[Staged], mode: WriteMode) -> None:
+        """Puts the tables in their places, one after the other."""
+        for each in staged:
+            self.publish(each, mode)
+
+    def publish(self, staged: Staged, mode: WriteMode) -> None:
+        """Puts a table in its place."""
+        if staged.there is None:
+            self.rename(staged)
+            return
+        self.move(staged, replacing=mode is WriteMode.OVERWRITE)
+        self.drop(staged)
+
+    def rename(self, staged: Staged) -> None:
+        """Gives a new table its name."""
+        self.link.execute(f"ALTER TABLE {self.place(staged)} RENAME TO {self.target(staged)}")
+
+    def move(self, staged: Staged, *, replacing: bool) -> None:
+        """Moves the rows of the staging table into the table that is there, in one transaction.
+
+        That the staging table is empty afterwards is how a later attempt knows that it has happened.
+        """
+        names = self.dialect.names(staged.columns)
+        with self.changing_rows():
+            if replacing:
+                self.link.execute(f"DELETE FROM {self.target(staged)} WHERE 1 = 1")
+            self.link.execute(
+                f"INSERT INTO {self.target(staged)} ({names}) SELECT {names} FROM {self.place(staged)}"
+            )
+            self.link.execute(f"DELETE FROM {self.place(staged)} WHERE 1 = 1")
+
+    def drop(self, staged: Staged) -> None:
+        """Drops the staging table if it is there."""
+        self.link.execute(self.drop_sql(staged))
+
+    def drop_sql(self, staged: Staged) -> str:
+        """Returns the statement that drops the staging table if it is there."""
+        return f"DROP TABLE IF EXISTS {self.place(staged)}"
+
+    def place(self, staged: Staged) -> str:
+        """Returns the staging table's name in SQL."""
+        return self.dialect.quote(staged.schema, staged.name)
+
+    def target(self, staged: Staged) -> str:
+        """Returns the table's name in SQL."""
+        return self.dialect.quote(staged.schema, staged.table.name)
