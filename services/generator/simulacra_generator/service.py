@@ -205,7 +205,8 @@ class DatasetService:
             status = ProgressStatus(row["generation_status"])
             if status.is_active:
                 raise WrongState(
-                    f'synthetic dataset "{row["name"]}" is {status}; cancel its generation first',
+                    f'synthetic dataset "{row["name"]}" is {status}; '
+                    "cancel its generation first, and let it end",
                     current_status=status.value,
                 )
             await self._jobs.delete_for(tx, uri_of(id))

@@ -233,7 +233,8 @@ class GeneratorService:
             generator = generator_of(row, viewer, {})
             if generator.training_status.is_active:
                 raise WrongState(
-                    f'generator "{generator.name}" is {generator.training_status}; cancel its training first',
+                    f'generator "{generator.name}" is {generator.training_status}; '
+                    "cancel its training first, and let it end",
                     current_status=generator.training_status.value,
                 )
             await require_unused(tx, id, what=f'generator "{generator.name}"')
