@@ -35,7 +35,7 @@ from simulacra_connector.drivers import require_driver
 from simulacra_connector.drivers.base import ReadOptions, WriteMode
 from simulacra_connector.drivers.delivery import DeliveredTable
 from simulacra_connector.records import ConnectorRecords, upload_artifact
-from simulacra_connector.sources import PullProgress, RowsChunk, Sources, TableRequest
+from simulacra_connector.sources import PullProgress, PullRequest, RowsChunk, Sources, TableRequest
 from simulacra_connector.store import ConnectorRow, ConnectorRows, connectors
 from simulacra_connector.types import TYPES, Connection, check_connection, describe
 
@@ -194,11 +194,11 @@ class ConnectorService:
         return self._sources.query(connection, statement, max_rows)
 
     async def pull(
-        self, caller: Principal, id: str, location: str, artifact: str, options: ReadOptions
-    ) -> AsyncGenerator[PullProgress, None]:
-        """Reads a table into an artifact."""
+        self, caller: Principal, id: str, tables: Sequence[PullRequest]
+    ) -> AsyncGenerator[tuple[str, PullProgress], None]:
+        """Reads tables into artifacts, in one consistent snapshot where the source knows such."""
         connection = await self.connection(caller, id, access=_SOURCE)
-        return self._sources.pull(connection, location, artifact, options)
+        return self._sources.pull(connection, tables)
 
     async def write(
         self, caller: Principal, id: str, location: str, chunks: AsyncIterator[bytes], mode: WriteMode

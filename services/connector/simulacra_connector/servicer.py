@@ -24,7 +24,7 @@ from simulacra.wire import enum_from_proto, from_proto, masked_fields, to_proto
 from simulacra_connector.drivers.base import ReadOptions, WriteMode
 from simulacra_connector.drivers.delivery import ForeignKeyToMake
 from simulacra_connector.service import ConnectorService
-from simulacra_connector.sources import RowsChunk, TableRequest
+from simulacra_connector.sources import PullRequest, RowsChunk, TableRequest
 from simulacra_connector.uploads import OpenUpload, UploadService
 
 __all__ = ["ConnectorInternalServicer", "ConnectorServicer", "UploadServicer"]
@@ -156,13 +156,21 @@ class ConnectorInternalServicer(internal_pb2_grpc.ConnectorInternalServiceServic
     async def PullTable(
         self, request: internal_pb2.PullTableRequest, context: Any
     ) -> AsyncIterator[internal_pb2.PullTableProgress]:
-        options = _read_options(request)
-        events = await self._service.pull(
-            current_principal(), request.connector_id, request.location, request.artifact_name, options
-        )
+        tables = [_pull_request(request)]
+        events = await self._service.pull(current_principal(), request.connector_id, tables)
         async with aclosing(events):
-            async for event in events:
+            async for _, event in events:
                 yield internal_pb2.PullTableProgress(**asdict(event))
+
+    async def PullTables(
+        self, request: internal_pb2.PullTablesRequest, context: Any
+    ) -> AsyncIterator[internal_pb2.PullTablesProgress]:
+        tables = [_pull_request(table) for table in request.tables]
+        events = await self._service.pull(current_principal(), request.connector_id, tables)
+        async with aclosing(events):
+            async for name, event in events:
+                progress = internal_pb2.PullTableProgress(**asdict(event))
+                yield internal_pb2.PullTablesProgress(artifact_name=name, progress=progress)
 
     async def DeliverTables(
         self, request: internal_pb2.DeliverTablesRequest, context: Any
@@ -270,6 +278,16 @@ def _write_mode(request: connector_pb2.WriteDataHeader | internal_pb2.DeliverTab
     if request.overwrite_tables:
         return WriteMode.OVERWRITE
     return WriteMode.APPEND if request.append_to_tables else WriteMode.FAIL
+
+
+def _pull_request(request: internal_pb2.PullTableRequest) -> PullRequest:
+    within = None
+    if request.HasField("within"):
+        keys = request.within
+        within = (keys.artifact_name, tuple(keys.columns), tuple(keys.referenced_columns))
+        if request.HasField("max_rows"):
+            raise InvalidArgument.of("max_rows", "cannot be given together with within: subjects stay whole")
+    return PullRequest(request.location, request.artifact_name, _read_options(request), within)
 
 
 def _table_request(table: internal_pb2.DeliverTable) -> TableRequest:

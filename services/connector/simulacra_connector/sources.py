@@ -31,11 +31,12 @@ from simulacra_connector.drivers.delivery import (
     check_destination,
     deliver,
 )
+from simulacra_connector.keys import key_set, rows_within
 from simulacra_connector.tables import content_sha256, prefetched, write_table
 from simulacra_connector.threads import DriverThreads
 from simulacra_connector.types import Connection
 
-__all__ = ["MAX_CHUNK_BYTES", "PullProgress", "RowsChunk", "Sources", "TableRequest"]
+__all__ = ["MAX_CHUNK_BYTES", "PullProgress", "PullRequest", "RowsChunk", "Sources", "TableRequest"]
 
 MAX_CHUNK_BYTES = 2**20
 _TARGET_BATCH_BYTES = 900_000
@@ -60,6 +61,16 @@ class PullProgress:
     done: bool = False
     arrow_schema: bytes = b""
     content_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A table to read into an artifact; `within` is another's artifact, own columns, and columns there."""
+
+    location: str
+    artifact: str
+    options: ReadOptions
+    within: tuple[str, tuple[str, ...], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,34 +170,46 @@ class Sources:
         return TableToDeliver(table.name, stream, table.primary_key, table.foreign_keys)
 
     def pull(
-        self, connection: Connection, location: str, artifact: str, options: ReadOptions
-    ) -> AsyncGenerator[PullProgress, None]:
-        """Reads a table into an artifact; if that is there already, only says so."""
+        self, connection: Connection, tables: Sequence[PullRequest]
+    ) -> AsyncGenerator[tuple[str, PullProgress], None]:
+        """Reads tables into artifacts in one session; if all are there already, only says so.
 
-        def work(cancellation: Cancellation) -> Generator[PullProgress, None, None]:
-            if not self._artifacts.exists(artifact):
-                with (
-                    self._open(connection, cancellation) as session,
-                    session.read(location, options) as stream,
-                    prefetched(stream.batches) as batches,
-                ):
-                    total = _expected_rows(stream, options.max_rows)
-                    yield PullProgress(0, total)
-                    attributes = {"location": location, "source_rows": stream.total_rows}
-                    written = write_table(
-                        self._artifacts,
-                        artifact,
-                        schema=stream.schema,
-                        batches=batches,
-                        attributes=attributes,
-                    )
-                    with closing(written):
-                        for rows in written:
-                            cancellation.check()
-                            yield PullProgress(rows, total)
-            yield self._pulled(artifact)
+        Yields the name of the artifact and how far it is.
+        """
+
+        def work(cancellation: Cancellation) -> Generator[tuple[str, PullProgress], None, None]:
+            if not all(self._artifacts.exists(table.artifact) for table in tables):
+                with self._open(connection, cancellation) as session:
+                    for table in tables:
+                        self._artifacts.delete(table.artifact)  # of another snapshot, if it is there
+                        for progress in self._pull(session, table, cancellation):
+                            yield table.artifact, progress
+            for table in tables:
+                yield table.artifact, self._pulled(table.artifact)
 
         return self._threads.stream(work)
+
+    def _pull(
+        self, session: Session, table: PullRequest, cancellation: Cancellation
+    ) -> Generator[PullProgress, None, None]:
+        options = table.options
+        if table.within is not None:
+            options = replace(options, within=key_set(self._artifacts, *table.within))
+        with (
+            session.read(table.location, options) as stream,
+            prefetched(stream.batches) as batches,
+        ):
+            total = _expected_rows(stream, options.max_rows)
+            yield PullProgress(0, total)
+            attributes = {"location": table.location, "source_rows": stream.total_rows}
+            kept = batches if options.within is None else rows_within(batches, options.within)
+            written = write_table(
+                self._artifacts, table.artifact, schema=stream.schema, batches=kept, attributes=attributes
+            )
+            with closing(written):
+                for rows in written:
+                    cancellation.check()
+                    yield PullProgress(rows, total)
 
     def _pulled(self, artifact: str) -> PullProgress:
         manifest = self._artifacts.open(artifact).manifest

@@ -21,9 +21,10 @@ from simulacra_connector.drivers.base import (
 from simulacra_connector.drivers.delivery import DeliveredTable, Delivery, schema_of
 from simulacra_connector.drivers.locations import format_location
 from simulacra_connector.drivers.mysql.catalog import Catalog
-from simulacra_connector.drivers.mysql.columns import ReadColumn, read_column
+from simulacra_connector.drivers.mysql.columns import ReadColumn, quote, read_column
 from simulacra_connector.drivers.mysql.connecting import connect, mysql_errors
 from simulacra_connector.drivers.mysql.writing import TableWriter, Target
+from simulacra_connector.keys import key_literals
 from simulacra_connector.sampling import select_rows
 from simulacra_connector.types import Connection
 
@@ -102,6 +103,9 @@ class MySqlSession:
 
     def _sampled(self, table: str, total: int, options: ReadOptions) -> tuple[str, int]:
         wanted = options.max_rows
+        if literals := key_literals(options.within):
+            assert options.within is not None
+            return f"{table} WHERE {quote(options.within.columns[0])} IN ({','.join(literals)})", total
         if wanted is None or options.seed is None or wanted >= total:
             return table, total
         share = (wanted + _MARGIN * wanted**0.5 + _MARGIN**2) / total

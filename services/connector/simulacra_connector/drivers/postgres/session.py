@@ -20,10 +20,11 @@ from simulacra_connector.drivers.base import (
 )
 from simulacra_connector.drivers.delivery import DeliveredTable, Delivery, schema_of
 from simulacra_connector.drivers.locations import format_location
-from simulacra_connector.drivers.postgres.catalog import Catalog, Relation
+from simulacra_connector.drivers.postgres.catalog import Catalog, Relation, quote
 from simulacra_connector.drivers.postgres.columns import ReadColumn, measure_sql, read_columns, with_measures
 from simulacra_connector.drivers.postgres.connecting import connect, connect_for_writing, postgres_errors
 from simulacra_connector.drivers.postgres.writing import TableWriter
+from simulacra_connector.keys import key_literals
 from simulacra_connector.sampling import select_rows
 from simulacra_connector.types import Connection
 
@@ -111,6 +112,10 @@ class PostgresSession:
     def _sampled(self, relation: Relation, total: int, options: ReadOptions) -> tuple[str, int]:
         """Returns what to read from, and how many rows that has: at least as many as wanted."""
         wanted = options.max_rows
+        if literals := key_literals(options.within):
+            assert options.within is not None
+            column = quote(options.within.columns[0])
+            return f"{relation.sql} WHERE {column} = ANY('{{{','.join(literals)}}}'::int8[])", total
         if wanted is None or options.seed is None or wanted >= total or not relation.samples:
             return relation.sql, total
         percent = 100 * (wanted + _MARGIN * wanted**0.5 + _MARGIN**2) / total
