@@ -11,7 +11,7 @@ from simulacra.v1 import job_pb2_grpc, probe_pb2_grpc, synthetic_dataset_pb2_grp
 from simulacra_generator.files import FileService
 from simulacra_generator.generation import GenerationObserver, GenerationService
 from simulacra_generator.housekeeping import Housekeeping
-from simulacra_generator.peers import ConnectorPeer, TrainerPeer
+from simulacra_generator.peers import ConnectorPeer, QaPeer, TrainerPeer
 from simulacra_generator.probes import ProbeService
 from simulacra_generator.service import DatasetService
 from simulacra_generator.servicer import ProbeServicer, SyntheticDatasetServicer
@@ -35,15 +35,16 @@ class GeneratorComponent:
         signer, credentials = settings.signer(), settings.peer_credentials()
         self._channels = [
             open_channel(target, signer=signer, credentials=credentials)
-            for target in (settings.trainer_target, settings.connector_target)
+            for target in (settings.trainer_target, settings.connector_target, settings.qa_target)
         ]
         trainer, connectors = TrainerPeer(self._channels[0]), ConnectorPeer(self._channels[1])
+        qa = QaPeer(self._channels[2])
         references = HeldReferences(database, releases, add=trainer.add_reference, remove=trainer.release)
         destinations = HeldReferences(
             database, connector_releases, add=connectors.add_reference, remove=connectors.release
         )
         computes = Computes(settings)
-        steps = GenerationSteps(settings, database, rows, jobs, trainer, connectors)
+        steps = GenerationSteps(settings, database, rows, jobs, trainer, connectors, qa)
         self._runner = Runner(
             jobs,
             steps.handlers(),

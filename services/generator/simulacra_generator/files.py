@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pyarrow as pa
 
 from simulacra.artifacts import Artifact, ArtifactStore
-from simulacra.domain import SyntheticDataset, SyntheticDatasetFormat
+from simulacra.domain import ModelType, ReportFormat, SyntheticDataset, SyntheticDatasetFormat
 from simulacra.domain.text import did_you_mean
 from simulacra.errors import ArtifactNotFound, InvalidArgument, WrongState
 from simulacra.jobs import Executor
@@ -16,6 +16,7 @@ from simulacra.rpc.downloads import DownloadFile
 from simulacra_generator.arrow import ipc_pieces
 from simulacra_generator.downloads import XLSX_MAX_ROWS, xlsx_refusal
 from simulacra_generator.probes import ArrowPiece
+from simulacra_generator.reporting import REPORT_FILES
 from simulacra_generator.service import DatasetService, dataset_prefix
 from simulacra_generator.state import GeneratedTable
 
@@ -79,6 +80,29 @@ class FileService:
         while (data := await asyncio.to_thread(next, pieces, None)) is not None:
             yield ArrowPiece(table.name, data, total)
             total = None
+
+    async def report(
+        self, viewer: Principal, id: str, *, table_name: str, model_type: ModelType, form: ReportFormat
+    ) -> DownloadFile:
+        """Returns the data report of one table.
+
+        Raises:
+            WrongState: The dataset is not generated.
+            InvalidArgument: There is no such table.
+            ArtifactNotFound: The table has no report.
+        """
+        dataset, tables = await self._generated(viewer, id)
+        table = _chosen(tables, table_name)
+        if table.report is None or model_type is not ModelType.TABULAR:
+            raise ArtifactNotFound(
+                f'the {model_type} part of table "{table.name}" has no data report; the job\'s log says why'
+            )
+        artifact = await asyncio.to_thread(self._artifacts.open, table.report)
+        file = REPORT_FILES[form]
+        entry = artifact.manifest.files[file]
+        stem = "".join(c if c.isalnum() or c in " _.-" else "_" for c in f"{dataset.name}-{table.name}")
+        shown = f"{stem[:100].strip(' .')}-data-report.{file.rpartition('.')[2]}"
+        return DownloadFile(shown, entry.size, entry.sha256, lambda: artifact.open_file(file))
 
     async def _generated(
         self, viewer: Principal, id: str

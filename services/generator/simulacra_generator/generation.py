@@ -174,9 +174,24 @@ class GenerationService:
                     max=max(controls[index].rows or 1, 1),
                 )
             )
-        generate = [step_key(index, StepCode.GENERATE_DATA) for index in range(len(tables))]
+            generated = step_key(index, StepCode.GENERATE_DATA)
+            steps.append(
+                StepPlan(
+                    step_key(index, StepCode.CREATE_DATA_REPORT),
+                    StepCode.CREATE_DATA_REPORT,
+                    payload={
+                        "table_id": table.id,
+                        "generator_id": dataset.generator.id if dataset.generator else "",
+                        "controls": controls[index].to_json(),
+                        "generated": generated,
+                    },
+                    after=[generated],
+                    model_label=_label(controls[index]),
+                )
+            )
+        reports = [step_key(index, StepCode.CREATE_DATA_REPORT) for index in range(len(tables))]
         payload = {"tables": [each.name for each in controls], "seed": seed}
-        steps.append(StepPlan("finalize", StepCode.FINALIZE_GENERATION, payload=payload, after=generate))
+        steps.append(StepPlan("finalize", StepCode.FINALIZE_GENERATION, payload=payload, after=reports))
         if dataset.delivery is not None:
             steps.append(StepPlan("deliver", StepCode.DELIVER_DATA, after=["finalize"]))
         return JobPlan(

@@ -1,14 +1,14 @@
-"""The services that this one calls: trainer for models, connector for seeds and deliveries."""
+"""The services that this one calls: trainer for models, connector for seeds and deliveries, qa to judge."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
-from simulacra.domain import Connector, Generator, SyntheticDatasetDelivery
+from simulacra.domain import Connector, Generator, ModelMetrics, SyntheticDatasetDelivery
 from simulacra.rpc import Principal, ServiceChannel, acting_as
 from simulacra.v1 import connector_pb2, connector_pb2_grpc, internal_pb2, internal_pb2_grpc
 from simulacra.wire import from_proto
 
-__all__ = ["ConnectorPeer", "DeliveredKey", "DeliveredRows", "TrainedGenerator", "TrainerPeer"]
+__all__ = ["ConnectorPeer", "DeliveredKey", "DeliveredRows", "QaPeer", "TrainedGenerator", "TrainerPeer"]
 
 _CHECK_SECONDS = 8.0
 """Less than what a client waits for the start of a job."""
@@ -16,10 +16,17 @@ _CHECK_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class TrainedGenerator:
-    """A generator with the artifact and the SHA-256 of the TABULAR model of each of its tables."""
+    """A generator with the artifact and the SHA-256 of the TABULAR model of each of its tables.
+
+    Attributes:
+        generator: It.
+        bundles: The artifact and the SHA-256 of each table's model.
+        reports: The artifact with each model's report and statistics, of those that have one.
+    """
 
     generator: Generator
     bundles: dict[str, tuple[str, str]]
+    reports: dict[str, str] = field(default_factory=dict)
 
 
 class TrainerPeer:
@@ -32,7 +39,8 @@ class TrainerPeer:
         """Reads a trained generator; raises ResourceNotFound, or WrongState when it is not trained."""
         found = await self._internal.GetBundles(internal_pb2.GetBundlesRequest(generator_id=generator_id))
         bundles = {each.table_name: (each.artifact_name, each.sha256) for each in found.bundles}
-        return TrainedGenerator(from_proto(found.generator, Generator), bundles)
+        reports = {each.table_name: each.report_artifact for each in found.bundles if each.report_artifact}
+        return TrainedGenerator(from_proto(found.generator, Generator), bundles, reports)
 
     async def add_reference(self, generator_id: str, uri: str, name: str) -> None:
         """Notes that a synthetic dataset uses a generator."""
@@ -54,6 +62,41 @@ class TrainerPeer:
                 generator_id=generator_id, usage_id=usage_id, datapoints=datapoints
             )
         )
+
+
+class QaPeer:
+    """The qa service."""
+
+    def __init__(self, channel: ServiceChannel) -> None:
+        self._internal = internal_pb2_grpc.QaInternalServiceStub(channel)
+
+    async def evaluate_generated(
+        self,
+        *,
+        synthetic: str,
+        statistics: str,
+        report: str,
+        table_name: str,
+        title: str,
+        seed: int,
+        asked: Mapping[str, Sequence[str]],
+    ) -> AsyncIterator[tuple[int, int, ModelMetrics | None]]:
+        """Has a table compared with statistics; yields value, max and, at the end, the metrics."""
+        request = internal_pb2.EvaluateGeneratedRequest(
+            synthetic_artifact=synthetic,
+            statistics_artifact=statistics,
+            report_artifact=report,
+            table_name=table_name,
+            title=title,
+            seed=seed,
+            rebalanced_columns=asked["rebalanced_columns"],
+            seeded_columns=asked["seeded_columns"],
+            imputed_columns=asked["imputed_columns"],
+            notes=asked["notes"],
+        )
+        async for progress in self._internal.EvaluateGenerated(request):
+            metrics = from_proto(progress.metrics, ModelMetrics) if progress.done else None
+            yield progress.value, progress.max, metrics
 
 
 @dataclass(frozen=True, slots=True)

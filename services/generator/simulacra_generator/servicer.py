@@ -7,7 +7,9 @@ from typing import Any
 from google.protobuf import empty_pb2
 
 from simulacra.domain import (
+    ModelType,
     ProgressStatus,
+    ReportFormat,
     SyntheticDatasetConfig,
     SyntheticDatasetFormat,
     SyntheticProbeConfig,
@@ -119,6 +121,19 @@ class SyntheticDatasetServicer(pb_grpc.SyntheticDatasetServiceServicer):
         )
         async for piece in pieces:
             yield _arrow_chunk(piece)
+
+    async def GetDataReport(
+        self, request: pb.GetDataReportRequest, context: Any
+    ) -> AsyncIterator[common_pb2.DownloadChunk]:
+        file = await self._files.report(
+            current_principal(),
+            request.synthetic_dataset_id,
+            table_name=request.table_name,
+            model_type=enum_from_proto(request.model_type, ModelType) or ModelType.TABULAR,
+            form=enum_from_proto(request.format, ReportFormat) or ReportFormat.HTML,
+        )
+        async for chunk in stream_file(file, request.offset):
+            yield common_pb2.DownloadChunk(**chunk.fields())
 
 
 class ProbeServicer(probe_pb2_grpc.ProbeServiceServicer):

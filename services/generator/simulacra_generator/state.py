@@ -6,11 +6,12 @@ __all__ = ["DatasetState", "GeneratedTable"]
 
 
 class GeneratedTable(Model):
-    """The rows of one table: an artifact of Parquet parts."""
+    """The rows of one table: an artifact of Parquet parts; `report` is that of its data report, if any."""
 
     name: str
     artifact: str
     rows: int
+    report: str | None = None
 
 
 class DatasetState(Model):

@@ -12,6 +12,7 @@ from simulacra.artifacts import ArtifactStore
 from simulacra.domain import (
     Job,
     JobKind,
+    ModelMetrics,
     ModelType,
     Provenance,
     ProvenanceBundle,
@@ -27,7 +28,8 @@ from simulacra.store.database import utc_now
 from simulacra_generator.delivery import DeliveryStep
 from simulacra_generator.documents import dataset_of, document_of
 from simulacra_generator.generation import step_key
-from simulacra_generator.peers import ConnectorPeer, TrainerPeer
+from simulacra_generator.peers import ConnectorPeer, QaPeer, TrainerPeer
+from simulacra_generator.reporting import ReportStep
 from simulacra_generator.seeds import seed_rows
 from simulacra_generator.service import dataset_prefix
 from simulacra_generator.settings import GeneratorSettings
@@ -54,6 +56,7 @@ class GenerationSteps:
         jobs: The jobs.
         trainer: Counts what is generated.
         connectors: Where seeds come from, and deliveries go to.
+        qa: Who judges what was generated.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class GenerationSteps:
         jobs: JobStore,
         trainer: TrainerPeer,
         connectors: ConnectorPeer,
+        qa: QaPeer,
     ) -> None:
         self._shards = settings.shards or settings.slots
         self._database = database
@@ -72,12 +76,14 @@ class GenerationSteps:
         self._trainer = trainer
         self._connectors = connectors
         self._delivery = DeliveryStep(database, rows, trainer, connectors)
+        self._report = ReportStep(trainer, qa)
 
     def handlers(self) -> Mapping[StepCode | tuple[JobKind, StepCode], Handler]:
         """Returns a handler for each step of a generation; each acts as the job's owner."""
         handlers: dict[StepCode, Handler] = {
             StepCode.PULL_CONTEXT_DATA: self.pull,
             StepCode.GENERATE_DATA: self.generate,
+            StepCode.CREATE_DATA_REPORT: self._report.run,
             StepCode.FINALIZE_GENERATION: self.finalize,
             StepCode.DELIVER_DATA: self._delivery.run,
         }
@@ -112,7 +118,10 @@ class GenerationSteps:
         payload = {"shards": names, "output": output}
         result = await ctx.execute(f"{_TASKS}:join", payload, report_value=False)
         await ctx.log(f'generated {rows} rows of table "{controls.name}"')
-        return StepResult({"artifact": output, "rows": result["rows"], "columns": result["columns"]})
+        seeded = await asyncio.to_thread(_columns_of, ctx.artifacts, controls.seeds)
+        return StepResult(
+            {"artifact": output, "rows": result["rows"], "columns": result["columns"], "seeded": seeded}
+        )
 
     async def finalize(self, ctx: StepContext) -> StepResult:
         """Publishes the dataset and counts what was generated."""
@@ -120,9 +129,14 @@ class GenerationSteps:
             ctx.outputs[step_key(index, StepCode.GENERATE_DATA)]
             for index in range(len(ctx.payload["tables"]))
         ]
+        reports = [
+            ctx.outputs.get(step_key(index, StepCode.CREATE_DATA_REPORT), {}) for index in range(len(outputs))
+        ]
         state_tables = [
-            GeneratedTable(name=name, artifact=output["artifact"], rows=output["rows"])
-            for name, output in zip(ctx.payload["tables"], outputs, strict=True)
+            GeneratedTable(
+                name=name, artifact=output["artifact"], rows=output["rows"], report=report.get("report")
+            )
+            for name, output, report in zip(ctx.payload["tables"], outputs, reports, strict=True)
         ]
         async with self._database.read() as connection:
             row = await self._rows.get(connection, _SERVICE, ctx.resource_id)
@@ -132,7 +146,7 @@ class GenerationSteps:
         await self._trainer.record_usage(row["generator_id"], ctx.job_id, datapoints)
         bundles = {name: sha256 for name, (_, sha256) in trained.bundles.items()}
         changes = {
-            "tables": _with_sizes(dataset, outputs),
+            "tables": _described(dataset, outputs, reports),
             "usage": SyntheticDatasetUsage(
                 total_datapoints=datapoints,
                 total_compute_time=_compute_seconds(await self._jobs.get(ctx.job_id)),
@@ -149,7 +163,8 @@ class GenerationSteps:
                 tx, ctx.resource_id, document=document_of(generated), state=state.model_dump(mode="json")
             )
 
-        await asyncio.to_thread(_keep_only, ctx, {table.artifact for table in state_tables})
+        needed = {table.artifact for table in state_tables} | {table.report or "" for table in state_tables}
+        await asyncio.to_thread(_keep_only, ctx, needed)
         return StepResult({"datapoints": datapoints}, commit=commit)
 
     async def _resolved(self, ctx: StepContext) -> TableControls:
@@ -207,11 +222,24 @@ def _keep_only(ctx: StepContext, needed: set[str]) -> None:
     artifacts.delete(f"generation/{ctx.job_id}")
 
 
-def _with_sizes(dataset: SyntheticDataset, outputs: list[Mapping[str, Any]]) -> list[Any]:
-    return [
-        table.updated({"total_rows": output["rows"], "total_datapoints": output["rows"] * output["columns"]})
-        for table, output in zip(dataset.tables or (), outputs, strict=True)
-    ]
+def _columns_of(artifacts: ArtifactStore, name: str | None) -> list[str]:
+    return list(artifacts.open(name).schema.names) if name else []
+
+
+def _described(
+    dataset: SyntheticDataset, outputs: list[Mapping[str, Any]], reports: list[Mapping[str, Any]]
+) -> list[Any]:
+    """Returns the tables with their sizes and metrics."""
+    described = []
+    for table, output, report in zip(dataset.tables or (), outputs, reports, strict=True):
+        metrics = report.get("metrics")
+        changes = {
+            "total_rows": output["rows"],
+            "total_datapoints": output["rows"] * output["columns"],
+            "model_metrics": ModelMetrics.model_validate(metrics) if metrics else None,
+        }
+        described.append(table.updated(changes))
+    return described
 
 
 def _compute_seconds(job: Job) -> int:

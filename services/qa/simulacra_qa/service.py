@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 from simulacra.artifacts import ArtifactStore
 from simulacra.domain import ModelMetrics
 from simulacra.errors import Internal, InvalidArgument, WorkerLost
 from simulacra.jobs import Executor, TaskCrashed, TaskProgress, TaskResult
-from simulacra_qa.steps import EVALUATE_TASK
+from simulacra_qa.steps import COMPARE_TASK, EVALUATE_TASK
 
-__all__ = ["Evaluated", "Evaluating", "EvaluationRequest", "EvaluationService"]
+__all__ = ["Evaluated", "Evaluating", "EvaluationRequest", "EvaluationService", "GeneratedRequest"]
 
 _ATTEMPTS = 3
 
@@ -20,6 +21,9 @@ _ATTEMPTS = 3
 class EvaluationRequest:
     """The names of the artifacts to compare and of the report artifact to make; `holdout` may be empty."""
 
+    task: ClassVar[str] = EVALUATE_TASK
+    required: ClassVar[tuple[str, ...]] = ("synthetic", "training", "report")
+
     synthetic: str
     training: str
     holdout: str
@@ -27,6 +31,26 @@ class EvaluationRequest:
     title: str = ""
     table_name: str = ""
     seed: int = 0
+    keep_statistics: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedRequest:
+    """Generated data to compare with the statistics of their model, and what was asked of them."""
+
+    task: ClassVar[str] = COMPARE_TASK
+    required: ClassVar[tuple[str, ...]] = ("synthetic", "statistics", "report")
+
+    synthetic: str
+    statistics: str
+    report: str
+    title: str = ""
+    table_name: str = ""
+    seed: int = 0
+    rebalanced: tuple[str, ...] = ()
+    seeded: tuple[str, ...] = ()
+    imputed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +80,9 @@ class EvaluationService:
         self._executor = executor
         self._artifacts = artifacts
 
-    async def evaluate(self, request: EvaluationRequest) -> AsyncGenerator[Evaluating | Evaluated, None]:
+    async def evaluate(
+        self, request: EvaluationRequest | GeneratedRequest
+    ) -> AsyncGenerator[Evaluating | Evaluated, None]:
         """Yields progress, and at last the metrics; closing the generator kills the worker.
 
         If the report artifact exists already, its metrics are the only answer.
@@ -67,7 +93,7 @@ class EvaluationService:
             Internal: The evaluation failed by a fault of ours.
             WorkerLost: The worker died, several times in a row.
         """
-        for field in ("synthetic", "training", "report"):
+        for field in request.required:
             if not getattr(request, field):
                 raise InvalidArgument.of(f"{field}_artifact", "is required")
         stored = await asyncio.to_thread(self._stored, request.report)
@@ -85,9 +111,9 @@ class EvaluationService:
                     raise
 
     async def _attempt(
-        self, request: EvaluationRequest, attempt: int
+        self, request: EvaluationRequest | GeneratedRequest, attempt: int
     ) -> AsyncGenerator[Evaluating | Evaluated, None]:
-        run = self._executor.run(EVALUATE_TASK, asdict(request), attempt=attempt)
+        run = self._executor.run(request.task, asdict(request), attempt=attempt)
         try:
             async with aclosing(run) as events:
                 async for event in events:

@@ -18,7 +18,13 @@ from simulacra.v1 import (
 )
 from simulacra.wire import enum_from_proto, from_proto
 from simulacra_qa.jobs import ROLES, EvaluationJobs, EvaluationOrder
-from simulacra_qa.service import Evaluated, EvaluationRequest, EvaluationService
+from simulacra_qa.service import (
+    Evaluated,
+    Evaluating,
+    EvaluationRequest,
+    EvaluationService,
+    GeneratedRequest,
+)
 
 __all__ = ["QaInternalServicer", "QaServicer"]
 
@@ -61,10 +67,14 @@ class QaInternalServicer(internal_pb2_grpc.QaInternalServiceServicer):
     ) -> AsyncIterator[internal_pb2.EvaluateProgress]:
         async with aclosing(self._service.evaluate(_request(request))) as events:
             async for event in events:
-                if isinstance(event, Evaluated):
-                    yield internal_pb2.EvaluateProgress(done=True, metrics=wire.to_proto(event.metrics))
-                else:
-                    yield internal_pb2.EvaluateProgress(value=event.value, max=event.max)
+                yield _progress(event)
+
+    async def EvaluateGenerated(
+        self, request: internal_pb2.EvaluateGeneratedRequest, context: Any
+    ) -> AsyncIterator[internal_pb2.EvaluateProgress]:
+        async with aclosing(self._service.evaluate(_generated(request))) as events:
+            async for event in events:
+                yield _progress(event)
 
 
 def _request(request: internal_pb2.EvaluateArtifactsRequest) -> EvaluationRequest:
@@ -77,6 +87,27 @@ def _request(request: internal_pb2.EvaluateArtifactsRequest) -> EvaluationReques
         table_name=request.table_name,
         seed=request.seed,
     )
+
+
+def _generated(request: internal_pb2.EvaluateGeneratedRequest) -> GeneratedRequest:
+    return GeneratedRequest(
+        synthetic=request.synthetic_artifact,
+        statistics=request.statistics_artifact,
+        report=request.report_artifact,
+        title=request.title,
+        table_name=request.table_name,
+        seed=request.seed,
+        rebalanced=tuple(request.rebalanced_columns),
+        seeded=tuple(request.seeded_columns),
+        imputed=tuple(request.imputed_columns),
+        notes=tuple(request.notes),
+    )
+
+
+def _progress(event: Evaluating | Evaluated) -> internal_pb2.EvaluateProgress:
+    if isinstance(event, Evaluated):
+        return internal_pb2.EvaluateProgress(done=True, metrics=wire.to_proto(event.metrics))
+    return internal_pb2.EvaluateProgress(value=event.value, max=event.max)
 
 
 def _order(request: qa_pb2.EvaluateRequest) -> EvaluationOrder:

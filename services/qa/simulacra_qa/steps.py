@@ -11,9 +11,10 @@ from simulacra_qa.jobs import ROLES
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.peers import ConnectorPeer
 
-__all__ = ["EVALUATE_TASK", "EvaluationSteps"]
+__all__ = ["COMPARE_TASK", "EVALUATE_TASK", "EvaluationSteps"]
 
 EVALUATE_TASK = "simulacra_qa.tasks:evaluate_artifacts"
+COMPARE_TASK = "simulacra_qa.tasks:compare_with_statistics"
 _REFERENCES = {
     EvaluationReference.TRAINING: Reference.TRAINING,
     EvaluationReference.TRAINING_AND_HOLDOUT: Reference.ORIGINAL,

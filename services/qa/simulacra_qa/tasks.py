@@ -7,14 +7,25 @@ import numpy as np
 import pyarrow as pa
 
 from simulacra.artifacts import Artifact, ArtifactStore
+from simulacra.errors import ArtifactNotFound
 from simulacra.jobs.task import Task, TaskContext, TaskProgress
+from simulacra_qa.against import Asked, Compared, compare_steps
 from simulacra_qa.evaluation import Evaluation, Options, evaluation_steps
+from simulacra_qa.intent import Intent
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.report import Heading, render
 from simulacra_qa.results import metrics_document
 from simulacra_qa.shares import pair_file
+from simulacra_qa.statistics import STATISTICS_FILE, Statistics, statistics_of
 
-__all__ = ["METRICS_FILE", "PAIRS_FILE", "REPORT_FILE", "evaluate_artifacts", "read_json"]
+__all__ = [
+    "METRICS_FILE",
+    "PAIRS_FILE",
+    "REPORT_FILE",
+    "compare_with_statistics",
+    "evaluate_artifacts",
+    "read_json",
+]
 
 REPORT_FILE, METRICS_FILE, PAIRS_FILE = "report.html", "metrics.json", "pairs.parquet"
 _NO_SIGN = 2**63 - 1
@@ -28,7 +39,8 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
     Args:
         payload: `training`, `holdout` (may be empty), `synthetic` and `report` are names of artifacts;
             `title` and `table_name` are for the report; `seed` seeds everything random; `reference` is a
-            `Reference`, TRAINING if it is missing.
+            `Reference`, TRAINING if it is missing; `keep_statistics` says whether the artifact also gets the
+            protected statistics that `compare_with_statistics` needs.
         context: Where artifacts are.
     """
     reference = Reference(payload.get("reference", Reference.TRAINING))
@@ -45,13 +57,38 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
             evaluation = step
         else:
             yield TaskProgress(value=step.value, max=_WHOLE)
-    heading = Heading(title=payload["title"], table_name=payload["table_name"])
-    html, document = render(evaluation, heading), metrics_document(evaluation)
     yield TaskProgress(value=_WRITING, max=_WHOLE)
-    pairs = pair_file(evaluation)
-    _write(context.artifacts, payload["report"], html, document, pairs)
+    kept = payload.get("keep_statistics", False)
+    files = {STATISTICS_FILE: statistics_of(evaluation).to_bytes()} if kept else {}
+    metrics = _write(context.artifacts, payload, evaluation, Intent(), files)
     yield TaskProgress(value=_WHOLE, max=_WHOLE)
-    return {"metrics": document["metrics"]}
+    return {"metrics": metrics}
+
+
+def compare_with_statistics(payload: dict[str, Any], context: TaskContext) -> Task:
+    """Compares generated data with the statistics of their model, writes the report, returns the metrics.
+
+    Args:
+        payload: `synthetic`, `statistics` (a model's report) and `report` are names of artifacts; `title`,
+            `table_name` and `seed` as above; `rebalanced`, `seeded`, `imputed` and `notes` say what was asked
+            for.
+        context: Where artifacts are.
+    """
+    seed = payload["seed"] & _NO_SIGN
+    synthetic = _read(context.artifacts, payload["synthetic"], Options(seed=seed), 2)
+    assert synthetic is not None
+    model = context.artifacts.open(payload["statistics"])
+    if STATISTICS_FILE not in model.files:
+        raise ArtifactNotFound("the model has no statistics to compare generated data with; train it again")
+    statistics = Statistics.from_bytes(model.read_bytes(STATISTICS_FILE))
+    asked = Asked(**{name: payload[name] for name in ("rebalanced", "seeded", "imputed", "notes")})
+    for step in compare_steps(statistics, synthetic, asked, seed=seed):
+        if isinstance(step, Compared):
+            compared = step
+        else:
+            yield TaskProgress(value=step.value, max=step.max + 1)
+    metrics = _write(context.artifacts, payload, compared.evaluation, compared.intent, {})
+    return {"metrics": metrics}
 
 
 def _read(artifacts: ArtifactStore, name: str, options: Options, stream: int) -> pa.Table | None:
@@ -78,9 +115,24 @@ def read_json(artifact: Artifact, file: str) -> dict[str, Any]:
     return document
 
 
-def _write(artifacts: ArtifactStore, name: str, html: str, document: dict[str, Any], pairs: bytes) -> None:
-    with artifacts.create(name) as writer:
-        writer.write_bytes(REPORT_FILE, html.encode())
-        writer.write_bytes(METRICS_FILE, json.dumps(document, indent=1, ensure_ascii=False).encode())
-        writer.write_bytes(PAIRS_FILE, pairs)
+def _write(
+    artifacts: ArtifactStore,
+    payload: dict[str, Any],
+    evaluation: Evaluation,
+    intent: Intent,
+    files: dict[str, bytes],
+) -> Any:
+    """Writes the report artifact; returns the metrics as JSON."""
+    heading = Heading(title=payload["title"], table_name=payload["table_name"])
+    document = intent.document(metrics_document(evaluation), evaluation)
+    contents = {
+        REPORT_FILE: render(evaluation, heading, intent).encode(),
+        METRICS_FILE: json.dumps(document, indent=1, ensure_ascii=False).encode(),
+        PAIRS_FILE: pair_file(evaluation),
+        **files,
+    }
+    with artifacts.create(payload["report"]) as writer:
+        for name, data in contents.items():
+            writer.write_bytes(name, data)
         writer.publish(kind="report", attributes={"metrics": document["metrics"]})
+    return document["metrics"]

@@ -199,6 +199,7 @@ class TrainerInternalServicer(internal_pb2_grpc.TrainerInternalServiceServicer):
                 model_type=enum_to_proto(model.model_type),
                 artifact_name=model.bundle,
                 sha256=model.sha256,
+                report_artifact=model.report or "",
             )
             for name, model in models
         ]

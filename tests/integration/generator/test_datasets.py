@@ -17,7 +17,6 @@ from simulacra.domain import ProgressStatus
 from simulacra.errors import (
     InvalidArgument,
     JobFailed,
-    MethodUnimplemented,
     OffsetMismatch,
     ResourceInUse,
     ResourceNotFound,
@@ -258,14 +257,6 @@ async def test_a_table_is_read_as_an_arrow_stream(channel: ServiceChannel, datas
         with pytest.raises(InvalidArgument):
             _ = [chunk async for chunk in stub.ReadSyntheticTable(wrong)]
 
-
-async def test_a_data_report_comes_later(channel: ServiceChannel, dataset_id: str) -> None:
-    stub = synthetic_dataset_pb2_grpc.SyntheticDatasetServiceStub(channel)
-    with pytest.raises(MethodUnimplemented):
-        _ = [
-            chunk
-            async for chunk in stub.GetDataReport(pb.GetDataReportRequest(synthetic_dataset_id=dataset_id))
-        ]
 
 
 async def test_a_repeated_request_makes_nothing_twice(channel: ServiceChannel, owners_id: str) -> None:

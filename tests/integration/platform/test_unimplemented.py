@@ -25,7 +25,7 @@ UNIMPLEMENTED = {
         "WatchNotifications",
     },
     "QaService": set[str](),
-    "SyntheticDatasetService": {"GetDataReport"},
+    "SyntheticDatasetService": set[str](),
     "UserService": {"CreateUser", "DeleteUser", "GetUser", "ListUsers", "UpdateUserSettings"},
 }
 SHARING = {"Like", "ListShares", "Share", "TransferOwnership", "Unlike", "Unshare"}

@@ -23,14 +23,14 @@ def univariates(view: View) -> Markup:
     for position in sorted(range(len(scores)), key=lambda i: scores[i].accuracy)[:_MOST_COLUMNS]:
         name, score, profile = evaluation.columns[position], scores[position], evaluation.profiles[position]
         training, synthetic = view.shares((position,))
-        kind = evaluation.data.bins[position].kind
+        kind = view.kind(position)
         means = gap_in_words(view.axes[position].labels, training, synthetic)
         caption = f"Density of {name}. {means}"
         curves = charts.density(profile.density, kind, title=caption) if profile.density else None
         cards.append(
             tag(
                 "article",
-                title(name, score),
+                title(name, score, view.intended(name)),
                 curves,
                 charts.bars(
                     view.axes[position], training, synthetic, title=f"Shares of {name} by bin. {means}"
@@ -135,7 +135,7 @@ def _pair_card(view: View, score: Score) -> Markup:
     gap = gap_in_words(labels, training.ravel(), synthetic.ravel())
     return tag(
         "article",
-        title(f"{names[0]} × {names[1]}", score),
+        title(f"{names[0]} × {names[1]}", score, view.intended(*names)),
         charts.pair_maps(
             (first, second),
             view.axes[second],

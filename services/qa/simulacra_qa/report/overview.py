@@ -8,7 +8,7 @@ from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
 from simulacra_qa.report.view import View, percent, span
-from simulacra_qa.verdict import Level, findings
+from simulacra_qa.verdict import Level
 
 __all__ = ["columns", "method", "summary"]
 
@@ -19,7 +19,7 @@ _LEVEL_WORDS = {Level.GOOD: "Good", Level.FAIR: "Fair", Level.POOR: "Look here",
 def summary(view: View) -> Markup:
     """The verdict cards and what stands out."""
     cards = [_card(name, view) for name in _CARDS]
-    found = findings(view.evaluation)
+    found = view.findings
     stands_out = tag(
         "div",
         tag("h3", "What stands out"),
@@ -93,8 +93,8 @@ def columns(view: View) -> Markup:
         rows.append(
             tag(
                 "tr",
-                tag("th", name, scope="row"),
-                tag("td", view.evaluation.data.bins[position].kind.lower()),
+                tag("th", name, " ", view.intended(name), scope="row"),
+                tag("td", view.kind(position).lower()),
                 _accuracy_cell([marginals.univariate[position]]),
                 _accuracy_cell(pairs.get(position, [])),
                 _accuracy_cell(triples.get(position, [])),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.intent import Intent
 from simulacra_qa.report.markup import Markup, join, tag
 from simulacra_qa.report.sections import SECTIONS
 from simulacra_qa.report.view import View
@@ -22,9 +23,9 @@ class Heading:
     subtitle: str = ""
 
 
-def render(evaluation: Evaluation, heading: Heading) -> str:
-    """Returns the report as HTML."""
-    view = View.of(evaluation)
+def render(evaluation: Evaluation, heading: Heading, intent: Intent | None = None) -> str:
+    """Returns the report as HTML; `intent` says what is intended to differ."""
+    view = View.of(evaluation, intent or Intent())
     title = heading.title or "Quality report"
     contents = [(section, section.render(view)) for section in SECTIONS]
     shown = [(section, content) for section, content in contents if content is not None]
@@ -40,7 +41,7 @@ def render(evaluation: Evaluation, heading: Heading) -> str:
         tag("a", "Skip to the summary", href="#summary", cls="skip"),
         tag(
             "header",
-            tag("p", "Simulacra · quality report", cls="brand"),
+            tag("p", f"Simulacra · {'data' if view.intent.of_dataset else 'quality'} report", cls="brand"),
             tag("h1", title),
             tag("p", " · ".join(fact for fact in facts if fact)),
         ),

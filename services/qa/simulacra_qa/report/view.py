@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.intent import Intent
 from simulacra_qa.metrics.accuracy import Reference, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
+from simulacra_qa.metrics.columns import Kind
 from simulacra_qa.metrics.labels import Axis
 from simulacra_qa.report.markup import Markup, tag
 from simulacra_qa.shares import axes_of, joint_shares
-from simulacra_qa.verdict import Verdict, verdicts
+from simulacra_qa.verdict import Finding, Verdict
 
 __all__ = ["View", "gap_in_words", "legend", "percent", "span", "title"]
 
@@ -23,11 +25,23 @@ class View:
     evaluation: Evaluation
     axes: tuple[Axis, ...]
     verdicts: dict[str, Verdict]
+    findings: tuple[Finding, ...]
+    intent: Intent
 
     @classmethod
-    def of(cls, evaluation: Evaluation) -> "View":
+    def of(cls, evaluation: Evaluation, intent: Intent) -> "View":
         """Makes the view of an evaluation."""
-        return cls(evaluation, axes_of(evaluation), verdicts(evaluation))
+        found = tuple(intent.findings(evaluation))
+        return cls(evaluation, axes_of(evaluation), intent.verdicts(evaluation), found, intent)
+
+    def kind(self, position: int) -> Kind:
+        """Returns what a column holds."""
+        return self.intent.kinds[position] if self.intent.kinds else self.evaluation.data.bins[position].kind
+
+    def intended(self, *names: str) -> Markup | None:
+        """Makes the badge of a column or pair that is intended to differ, with the reason."""
+        reasons = dict.fromkeys(self.intent.intended[name] for name in names if name in self.intent.intended)
+        return tag("span", f"intended: {', '.join(reasons)}", cls="badge note") if reasons else None
 
     @property
     def reference_name(self) -> str:
@@ -50,10 +64,10 @@ def span(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.1f} – {percent(interval[1])}"
 
 
-def title(name: str, score: Score) -> Markup:
+def title(name: str, score: Score, badge: Markup | None = None) -> Markup:
     """Makes a card's title: what it shows, its accuracy and ceiling."""
     figures = tag("span", percent(score.accuracy), tag("small", f" of {percent(score.ceiling)}"), cls="score")
-    return tag("h3", tag("span", name), figures)
+    return tag("h3", tag("span", name, " ", badge), figures)
 
 
 def legend() -> Markup:
