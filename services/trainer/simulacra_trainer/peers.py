@@ -1,6 +1,7 @@
 """The services that the trainer calls: connector for data, qa for reports."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from simulacra.domain import Connector, ModelMetrics, TableSchema
 from simulacra.rpc import Principal, ServiceChannel, acting_as
@@ -46,26 +47,38 @@ class ConnectorPeer:
             )
 
     async def pull(
-        self,
-        connector_id: str,
-        location: str,
-        *,
-        artifact: str,
-        columns: Sequence[str],
-        max_rows: int | None,
-        seed: int,
-    ) -> AsyncIterator[internal_pb2.PullTableProgress]:
-        """Has a table read into an artifact; yields how far it is, the last one with `done`."""
-        request = internal_pb2.PullTableRequest(
-            connector_id=connector_id,
-            location=location,
-            artifact_name=artifact,
-            columns=columns,
-            max_rows=max_rows,
-            seed=seed,
-        )
-        async for progress in self._internal.PullTable(request):
+        self, connector_id: str, reads: Sequence[Mapping[str, Any]], names: Mapping[int, str]
+    ) -> AsyncIterator[internal_pb2.PullTablesProgress]:
+        """Has tables read into artifacts in one snapshot; yields how far each is, the last one with `done`.
+
+        Args:
+            connector_id: Where they are.
+            reads: What to read, as in `pulling.pull_payloads`.
+            names: The artifacts to make, by the tables' positions.
+        """
+        tables = [_pull_request(read, names) for read in reads]
+        request = internal_pb2.PullTablesRequest(connector_id=connector_id, tables=tables)
+        async for progress in self._internal.PullTables(request):
             yield progress
+
+
+def _pull_request(read: Mapping[str, Any], names: Mapping[int, str]) -> internal_pb2.PullTableRequest:
+    within = None
+    if "within" in read:
+        keys = read["within"]
+        within = internal_pb2.PullKeys(
+            artifact_name=names[keys["index"]],
+            columns=keys["columns"],
+            referenced_columns=keys["referenced_columns"],
+        )
+    return internal_pb2.PullTableRequest(
+        location=read["location"],
+        artifact_name=names[read["index"]],
+        columns=read["columns"],
+        max_rows=read["max_rows"],
+        seed=read["seed"],
+        within=within,
+    )
 
 
 class QaPeer:

@@ -26,6 +26,7 @@ from simulacra.jobs import Handler, JobStore, StepContext, StepResult
 from simulacra.rpc import Principal, acting_as
 from simulacra.store import Transaction
 from simulacra.store.database import utc_now
+from simulacra.v1 import internal_pb2
 from simulacra_trainer.documents import document_of, generator_of
 from simulacra_trainer.models import copy_models, generator_prefix, initial_prefix, training_prefix
 from simulacra_trainer.peers import ConnectorPeer, QaPeer
@@ -83,29 +84,45 @@ class TrainingSteps:
         return {code: partial(_as_owner, handler) for code, handler in handlers.items()}
 
     async def pull(self, ctx: StepContext) -> StepResult:
-        """Has the connector service read the table into an artifact."""
-        table, artifact = ctx.payload["table"], ctx.artifact_name("pulled")
-        last = None
-        async for progress in self._connectors.pull(
-            table["connector_id"],
-            table["location"],
-            artifact=artifact,
-            columns=[name for name, _ in table["columns"]],
-            max_rows=table["max_rows"],
-            seed=table["seed"],
-        ):
-            last = progress
-            await ctx.report(value=progress.rows, max=max(progress.total_rows, progress.rows, 1))
-        rows = last.rows if last is not None else 0
-        total = max(last.total_rows if last is not None else 0, rows)
-        await ctx.log(f'read {rows} of {total} rows of table "{table["name"]}"')
-        output = {
-            "artifacts": [artifact],
-            "pulled": artifact,
-            "rows": rows,
-            "sha256": last.content_sha256 if last is not None else "",
+        """Has the connector service read the table, or all of its connector's tables, into artifacts."""
+        table = ctx.payload["table"]
+        if "leader" in ctx.payload:
+            read = ctx.outputs[step_key(ctx.payload["leader"], StepCode.PULL_TRAINING_DATA)]["tables"]
+            found, artifacts = read[str(ctx.payload["index"])], []
+            await ctx.report(value=found["rows"], max=max(found["rows"], 1))
+        else:
+            read = await self._read(ctx)
+            found, artifacts = read[str(ctx.payload["index"])], [each["pulled"] for each in read.values()]
+        await ctx.log(f'read {found["rows"]} rows of table "{table["name"]}"')
+        output = {"artifacts": artifacts, "tables": read, **found}
+        return StepResult(output, commit=self._editing(ctx, {"total_rows": found["rows"]}))
+
+    async def _read(self, ctx: StepContext) -> dict[str, dict[str, Any]]:
+        """Reads tables of one connector in one snapshot; returns what came of each, by its position."""
+        spec = ctx.payload["table"]
+        alone = {
+            "index": ctx.payload["index"],
+            "location": spec["location"],
+            "columns": [name for name, _ in spec["columns"]],
+            "max_rows": spec["max_rows"],
+            "seed": spec["seed"],
         }
-        return StepResult(output, commit=self._editing(ctx, {"total_rows": total}))
+        reads = ctx.payload.get("group", [alone])
+        names = {read["index"]: ctx.artifact_name(f"pulled-{read['index']}") for read in reads}
+        latest: dict[str, internal_pb2.PullTableProgress] = {}
+        async for event in self._connectors.pull(spec["connector_id"], reads, names):
+            latest[event.artifact_name] = event.progress
+            rows = sum(progress.rows for progress in latest.values())
+            total = sum(max(progress.total_rows, progress.rows) for progress in latest.values())
+            await ctx.report(value=rows, max=max(total, 1))
+        return {
+            str(index): {
+                "pulled": name,
+                "rows": latest[name].rows,
+                "sha256": latest[name].content_sha256,
+            }
+            for index, name in names.items()
+        }
 
     async def analyze(self, ctx: StepContext) -> StepResult:
         """Sets the holdout aside and learns the columns' protected value ranges."""

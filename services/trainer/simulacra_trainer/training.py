@@ -27,6 +27,7 @@ from simulacra.store import Database, Transaction, body_hash, idempotent, rememb
 from simulacra_trainer.configuration import not_yet_trainable, plan_hash, refuse
 from simulacra_trainer.documents import generator_of
 from simulacra_trainer.models import training_prefix
+from simulacra_trainer.pulling import pull_payloads
 from simulacra_trainer.service import uri_of
 from simulacra_trainer.spec import TableSpec
 from simulacra_trainer.state import TrainingState
@@ -190,17 +191,20 @@ class TrainingService:
 
     def _steps(self, tables: Sequence[SourceTable], seed: int, initial: dict[str, str]) -> list[StepPlan]:
         steps: list[StepPlan] = []
-        for index, table in enumerate(tables):
-            spec = TableSpec.of(table, seed=seed, initial_bundle=initial.get(table.id))
+        specs = [TableSpec.of(table, seed=seed, initial_bundle=initial.get(table.id)) for table in tables]
+        pulls = pull_payloads(tables, specs)
+        for index, (table, spec) in enumerate(zip(tables, specs, strict=True)):
             configuration = table.model_configuration or ModelConfiguration()
             payload: dict[str, Any] = {"index": index, "table": spec.to_json()}
+            pull = pulls.get(index, {})
+            first = [step_key(pull["leader"], _STEPS[0])] if "leader" in pull else []
             for position, code in enumerate(_STEPS):
                 steps.append(
                     StepPlan(
                         key=step_key(index, code),
                         code=code,
-                        payload=payload,
-                        after=[step_key(index, _STEPS[position - 1])] if position else [],
+                        payload=payload if position else payload | pull,
+                        after=[step_key(index, _STEPS[position - 1])] if position else first,
                         model_label=f"{table.name}:{ModelType.TABULAR.value}",
                         resources=self._computes.resources(configuration.compute, beside=len(tables)),
                     )
