@@ -27,11 +27,6 @@ class ComputeSettings(ServiceSettings):
     ray_memory_gb: float | None = Field(None, gt=0, description="Memory that a task gets there.")
     ray_gpus: int = Field(0, ge=0, description="GPUs that a task gets there.")
 
-    @property
-    def slots(self) -> int:
-        """How many steps run at once."""
-        return self.worker_slots or os.cpu_count() or 1
-
 
 class Computes:
     """The computes that a service can use."""

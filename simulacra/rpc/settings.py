@@ -4,6 +4,7 @@ Settings come from arguments, then `SIMULACRA_<SERVICE>__<NAME>`, then `SIMULACR
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -72,6 +73,11 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
     )
+
+    @property
+    def slots(self) -> int:
+        """How many steps run at once."""
+        return self.worker_slots or os.cpu_count() or 1
 
     @model_validator(mode="before")
     @classmethod
