@@ -68,7 +68,8 @@ def _density(training: Floats, holdout: Floats, synthetic: Floats) -> Density | 
         return None
     tails = ordered[[int(_TAIL * (len(ordered) - 1)), int((1 - _TAIL) * (len(ordered) - 1))]]
     low, high = max(bounds[0], float(tails[0])), min(bounds[1], float(tails[1]))
-    if not low < high:
+    # Cells must have a width: large numbers that hardly differ have none between them.
+    if not high - low > _CELLS * np.spacing(max(abs(low), abs(high))):
         return None
     curves = [_curve(part, low, high) for part in (training, synthetic)]
     top = max(float(curve.max()) for curve in curves) or 1.0
