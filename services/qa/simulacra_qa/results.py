@@ -11,6 +11,7 @@ from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
 from simulacra_qa.metrics.labels import axis
 from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
+from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.verdict import findings, verdicts
 
 __all__ = ["column_scores", "metrics_document", "model_metrics", "pair_scores"]
@@ -142,14 +143,21 @@ def _distances(evaluation: Evaluation) -> Distances | None:
     )
 
 
-def _similarity(evaluation: Evaluation) -> Similarity | None:
-    found = evaluation.discrimination
-    if found is None:
-        return None
-    return Similarity(
-        boosting_auc_training_synthetic=_rounded(found.synthetic),
-        boosting_auc_training_holdout=_rounded(found.holdout),
-    )
+def _similarity(evaluation: Evaluation) -> Similarity:
+    found, embedded = evaluation.discrimination, evaluation.similar
+    result = Similarity()
+    if found is not None:
+        result.boosting_auc_training_synthetic = _rounded(found.synthetic)
+        result.boosting_auc_training_holdout = _rounded(found.holdout)
+    if isinstance(embedded, Absent):
+        result.embedding_absent_reason = embedded.reason
+        return result
+    result.cosine_similarity_training_synthetic = _rounded(embedded.cosine_synthetic)
+    result.cosine_similarity_training_holdout = _maybe(embedded.cosine_holdout)
+    result.discriminator_auc_training_synthetic = _maybe(embedded.auc_synthetic)
+    result.discriminator_auc_training_holdout = _maybe(embedded.auc_holdout)
+    result.embedded_samples = embedded.records
+    return result
 
 
 def _privacy(evaluation: Evaluation) -> domain.Privacy | None:
@@ -209,6 +217,10 @@ def _means(scores: list[Score]) -> tuple[float | None, float | None]:
 
 def _overall(*parts: float | None) -> float:
     return _rounded(np.mean([part for part in parts if part is not None]))
+
+
+def _maybe(value: float | None) -> float | None:
+    return None if value is None else _rounded(value)
 
 
 def _certain(interval: Interval) -> domain.Interval:

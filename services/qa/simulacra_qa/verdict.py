@@ -15,6 +15,8 @@ from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import OTHER
 from simulacra_qa.metrics.discriminator import Discrimination
+from simulacra_qa.metrics.minilm import Absent
+from simulacra_qa.metrics.similarity import Similar
 
 __all__ = ["Finding", "Level", "Verdict", "findings", "verdicts"]
 
@@ -79,6 +81,8 @@ def verdicts(evaluation: Evaluation) -> dict[str, Verdict]:
     result["overall"] = _judged("Accuracy", value, target, marginals.overall_interval)
     if evaluation.discrimination is not None:
         result["discriminator"] = _realism(evaluation.discrimination)
+    if not isinstance(evaluation.similar, Absent):
+        result["similarity"] = _alike(evaluation.similar)
     if evaluation.distances is not None:
         result["distances"] = _privacy(evaluation)
     return result
@@ -144,6 +148,17 @@ def _realism(found: Discrimination) -> Verdict:
     return Verdict("Realism", found.synthetic, found.holdout, None, level, text)
 
 
+def _alike(found: Similar) -> Verdict:
+    expected = found.cosine_holdout if found.cosine_holdout is not None else 1.0
+    if found.cosine_synthetic < expected - 0.02:
+        level, text = Level.POOR, "Read as texts, synthetic records differ from training records on average."
+    elif (found.auc_synthetic or 0.5) - max(found.auc_holdout or 0.5, 0.5) > 0.1:
+        level, text = Level.FAIR, "Read as texts, synthetic records agree on average but can be told apart."
+    else:
+        level, text = Level.GOOD, "Read as texts, synthetic records are like training records."
+    return Verdict("Similarity", found.cosine_synthetic, found.cosine_holdout, None, level, text)
+
+
 def _privacy(evaluation: Evaluation) -> Verdict:
     distances = evaluation.distances
     assert distances is not None
@@ -182,7 +197,12 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
             Level.POOR if distances.dcr_share > 0.52 else Level.FAIR,
             "dcr_share",
             f"{_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
-            "holdout record, where 50 % is expected: single records shine through.",
+            "holdout record, where 50 % is expected: "
+            + (
+                "single records shine through."
+                if distances.dcr_share > 0.52
+                else "a weak trace, which one in forty harmless data sets shows too."
+            ),
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulacra_qa.report import distributions, overview, privacy
+from simulacra_qa.report import distributions, overview, privacy, similarity
 from simulacra_qa.report.markup import Markup
 from simulacra_qa.report.view import View
 
@@ -26,6 +26,7 @@ SECTIONS = (
     Section("correlations", "Correlations", distributions.correlations),
     Section("bivariates", "Bivariates", distributions.bivariates),
     Section("accuracy", "Accuracy matrix", distributions.accuracy_matrix),
+    Section("similarity", "Similarity", similarity.similarity),
     Section("distances", "Distances", privacy.distances),
     Section("membership", "Membership", privacy.membership),
     Section("attacks", "Attacks", privacy.attacks),
