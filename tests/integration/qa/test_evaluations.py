@@ -228,7 +228,7 @@ async def test_old_evaluations_are_forgotten(tmp_path: Path, monkeypatch: pytest
         job = await client.evaluations.start(people(200, 1), people(200, 2))
         await client.jobs.wait(job.id, progress_bar=False)
         qa: Any = stack._components["qa"]
-        await qa.housekeeping.tidy(qa._database, qa._jobs)
+        await qa.housekeeping.tidy()
         with pytest.raises(JobNotFound):
             await client.jobs.get(job.id)
     assert not list((tmp_path / "artifacts").glob("evaluation/*/*/*/manifest.json"))
