@@ -212,6 +212,8 @@ _INFOS = (
             ConnectorField("database", "SID or service name.", required=False, default="ORCL"),
         ),
         secrets=(_PASSWORD,),
+        driver="simulacra_connector.drivers.oracle:OracleSession",
+        extra="oracle",
     ),
     ConnectorTypeInfo(
         ConnectorType.MARIADB,

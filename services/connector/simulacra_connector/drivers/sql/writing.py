@@ -228,35 +228,34 @@ class TableWriter:
         )
 
     def publish_all(self, staged: Sequence[Staged], mode: WriteMode) -> None:
-        """Puts the tables in their places, one after the other."""
+        """Puts the tables in their places: those that are there get their rows, new ones their names."""
+        there = [each for each in staged if each.there is not None]
+        if there:
+            with self.changing_rows():
+                for each in there:
+                    self.move(each, replacing=mode is WriteMode.OVERWRITE)
         for each in staged:
-            self.publish(each, mode)
-
-    def publish(self, staged: Staged, mode: WriteMode) -> None:
-        """Puts a table in its place."""
-        if staged.there is None:
-            self.rename(staged)
-            return
-        self.move(staged, replacing=mode is WriteMode.OVERWRITE)
-        self.drop(staged)
+            if each.there is None:
+                self.rename(each)
+        for each in there:
+            self.drop(each)
 
     def rename(self, staged: Staged) -> None:
         """Gives a new table its name."""
         self.link.execute(f"ALTER TABLE {self.place(staged)} RENAME TO {self.target(staged)}")
 
     def move(self, staged: Staged, *, replacing: bool) -> None:
-        """Moves the rows of the staging table into the table that is there, in one transaction.
+        """Moves the rows of the staging table into the table that is there.
 
         That the staging table is empty afterwards is how a later attempt knows that it has happened.
         """
         names = self.dialect.names(staged.columns)
-        with self.changing_rows():
-            if replacing:
-                self.link.execute(f"DELETE FROM {self.target(staged)} WHERE 1 = 1")
-            self.link.execute(
-                f"INSERT INTO {self.target(staged)} ({names}) SELECT {names} FROM {self.place(staged)}"
-            )
-            self.link.execute(f"DELETE FROM {self.place(staged)} WHERE 1 = 1")
+        if replacing:
+            self.link.execute(f"DELETE FROM {self.target(staged)} WHERE 1 = 1")
+        self.link.execute(
+            f"INSERT INTO {self.target(staged)} ({names}) SELECT {names} FROM {self.place(staged)}"
+        )
+        self.link.execute(f"DELETE FROM {self.place(staged)} WHERE 1 = 1")
 
     def drop(self, staged: Staged) -> None:
         """Drops the staging table if it is there."""
