@@ -275,7 +275,7 @@ class MessageTooLarge(SimulacraError):
 
 
 class StorageFull(SimulacraError):
-    """The artifact store or the database has no space left."""
+    """The artifact store, the database or a destination has no space left."""
 
     code, reason = Code.RESOURCE_EXHAUSTED, "STORAGE_FULL"
 

@@ -158,6 +158,8 @@ def _session_options(settings: ConnectorSettings) -> SessionOptions:
         connect_timeout=settings.connect_timeout,
         statement_timeout=settings.statement_timeout,
         read_timeout=settings.read_timeout,
+        retry_seconds=settings.retry_seconds,
+        connections_per_source=settings.connections_per_source,
         denied_networks=settings.denied_networks,
         azure_endpoint=settings.azure_endpoint,
         google_endpoint=settings.google_endpoint,

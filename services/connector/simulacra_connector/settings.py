@@ -50,6 +50,12 @@ class ConnectorSettings(ServiceSettings):
         60, ge=1, description="Seconds for a Query, or for a statement that looks something up."
     )
     read_timeout: int = Field(6 * 3600, ge=1, description="Seconds to read one table.")
+    retry_seconds: float = Field(
+        20.0, ge=0, description="Seconds that a job keeps trying to reach a source that does not answer."
+    )
+    connections_per_source: int = Field(
+        16, ge=1, description="Connections to one source that are open at once; further calls wait."
+    )
     max_upload_bytes: int = Field(20 * 2**30, ge=1, description="Largest file that can be uploaded.")
     max_expanded_bytes: int = Field(50 * 2**30, ge=1, description="Most bytes that a file may unpack to.")
     upload_retention: float = Field(

@@ -4,14 +4,16 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, aclosing, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import pyarrow as pa
 
 from simulacra.artifacts import ArtifactStore
 from simulacra.domain import TableSchema
+from simulacra.store import body_hash
 from simulacra_connector.arrow_input import arrow_input
 from simulacra_connector.drivers import open_session
 from simulacra_connector.drivers.base import (
@@ -32,6 +34,7 @@ from simulacra_connector.drivers.delivery import (
     deliver,
 )
 from simulacra_connector.keys import key_set, rows_within
+from simulacra_connector.patience import persist
 from simulacra_connector.tables import content_sha256, prefetched, write_table
 from simulacra_connector.threads import DriverThreads
 from simulacra_connector.types import Connection
@@ -90,6 +93,7 @@ class Sources:
         self._threads = threads
         self._options = replace(options, artifacts=artifacts)
         self._artifacts = artifacts
+        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def test(self, connection: Connection) -> tuple[float, str]:
         """Connects; returns the seconds that it took, and the server's version."""
@@ -127,7 +131,8 @@ class Sources:
             with self._open(connection, cancellation) as session:
                 return session.write(location, arrow_input(chunks, loop, cancellation), mode)
 
-        return await self._threads.call(run)
+        async with self._slot(connection):
+            return await self._threads.call(run)
 
     async def check_delivery(
         self, connection: Connection, location: str, names: Sequence[str], mode: WriteMode
@@ -152,7 +157,7 @@ class Sources:
                 progress = deliver(session, Delivery(location, ready, mode, journal))
                 yield from stack.enter_context(closing(progress))
 
-        return self._threads.stream(work)
+        return self._patiently(connection, work)
 
     def _to_deliver(
         self, table: TableRequest, cancellation: Cancellation, stack: ExitStack
@@ -187,7 +192,7 @@ class Sources:
             for table in tables:
                 yield table.artifact, self._pulled(table.artifact)
 
-        return self._threads.stream(work)
+        return self._patiently(connection, work)
 
     def _pull(
         self, session: Session, table: PullRequest, cancellation: Cancellation
@@ -224,7 +229,8 @@ class Sources:
             with self._open(connection, cancellation) as session:
                 return work(session)
 
-        return await self._threads.call(run)
+        async with self._slot(connection):
+            return await self._threads.call(run)
 
     def _rows(
         self,
@@ -238,7 +244,34 @@ class Sources:
                 for position, data in enumerate(ipc_chunks(stream)):
                     yield RowsChunk(data, None if position else total)
 
-        return self._threads.stream(work)
+        return self._bounded(connection, self._threads.stream(work))
+
+    def _patiently(
+        self, connection: Connection, work: Callable[[Cancellation], Generator[T, None, None]]
+    ) -> AsyncGenerator[T, None]:
+        """Runs work for jobs, which starts again when the source has not answered for a while."""
+
+        def persistent(cancellation: Cancellation) -> Generator[T, None, None]:
+            return persist(
+                lambda: work(cancellation), seconds=self._options.retry_seconds, cancellation=cancellation
+            )
+
+        return self._bounded(connection, self._threads.stream(persistent))
+
+    async def _bounded(
+        self, connection: Connection, items: AsyncGenerator[T, None]
+    ) -> AsyncGenerator[T, None]:
+        async with self._slot(connection), aclosing(items):
+            async for item in items:
+                yield item
+
+    def _slot(self, connection: Connection) -> asyncio.Semaphore:
+        """Returns what bounds the sessions that are open at one source; further ones wait."""
+        source = body_hash({"type": str(connection.type), "config": connection.config})
+        slot = self._slots.get(source)
+        if slot is None:
+            slot = self._slots[source] = asyncio.Semaphore(self._options.connections_per_source)
+        return slot
 
 
 def _expected_rows(stream: TableStream, max_rows: int | None) -> int:

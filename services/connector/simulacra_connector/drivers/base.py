@@ -119,6 +119,8 @@ class SessionOptions:
     statement_timeout: int = 60
     read_timeout: int = 6 * 3600
     count_timeout: float = 4.0
+    retry_seconds: float = 20.0
+    connections_per_source: int = 16
     denied_networks: tuple[str, ...] = ()
     azure_endpoint: str = ""
     google_endpoint: str = ""

@@ -15,6 +15,7 @@ from simulacra.errors import (
     SimulacraError,
     SourceAuthenticationFailed,
     SourceUnreachable,
+    StorageFull,
 )
 from simulacra_connector.drivers.base import Canceled, SessionOptions
 from simulacra_connector.net import allowed_addresses
@@ -100,7 +101,7 @@ def _translated(connection: Connection, code: int, text: str, location: str) -> 
     elif code in (1049, 1146):
         error = LocationNotFound(f'there is nothing at location "{location}": {text}', location=location)
     elif code in _FULL:
-        error = SourceUnreachable(f"{where} is out of space: {text}", host=where)
+        error = StorageFull(f"{where} has no space left: {text}; free some and try again", host=where)
     elif code in _CONNECTION:
         error = SourceUnreachable(f"{where} does not answer: {text}", host=where)
     else:

@@ -21,6 +21,7 @@ from simulacra.errors import (
     SimulacraError,
     SourceAuthenticationFailed,
     SourceUnreachable,
+    StorageFull,
     UnsupportedData,
 )
 from simulacra_connector.drivers.base import Canceled, SessionOptions
@@ -71,7 +72,8 @@ def _conninfo(connection: Connection, options: SessionOptions, *, read_only: boo
     config = connection.config
     host, port = str(config["host"]), int(config["port"])
     addresses = allowed_addresses(host, port, denied_networks=options.denied_networks)
-    access = {"default_transaction_read_only": "on"} if read_only else {"lock_timeout": "30s"}
+    writing = {"lock_timeout": "30s", "statement_timeout": f"{options.read_timeout}s"}
+    access = {"default_transaction_read_only": "on"} if read_only else writing
     settings = _SESSION | access
     parameters = {
         "host": ",".join([host] * len(addresses)),
@@ -147,7 +149,8 @@ def _translated(connection: Connection, text: str, sqlstate: str | None, locatio
         "22": UnsupportedData(f"the statement failed on a value: {reply}"),
         "23": InvalidArgument(f"the rows break a rule of the destination: {reply}"),
         "2BP01": InvalidArgument(f"other objects depend on the table to overwrite: {reply}"),
-        "53": SourceUnreachable(f"{where} is out of space or other resources: {reply}", host=where),
+        "53100": StorageFull(f"{where} has no space left: {reply}; free some and try again", host=where),
+        "53": SourceUnreachable(f"{where} is out of connections or memory: {reply}", host=where),
         "55P03": DeadlineExceeded(f"another session at {where} holds a lock on a table: {reply}"),
         "40": DeadlineExceeded(f"another session at {where} was in the way: {reply}"),
         "42": InvalidArgument(f"the statement is wrong: {reply}"),
