@@ -1,5 +1,7 @@
 """PostgreSQL in and out against plain scripts: `python -m benchmarks.connectors [--rows N] [--rounds N]`.
 
+Memory of many rows: `python -m benchmarks.connectors --rows 10000000 --rounds 1 --subjects pull deliver`.
+
 Reading: a table of ten columns into a Parquet artifact, against a script that reads with ADBC and writes
 zstd-compressed Parquet. Delivery: the same rows into a table, against a script that copies CSV, made ahead,
 into one. Each round runs every subject once, each in a process of its own; what counts are the medians'
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,7 +50,9 @@ def pull(url: str, folder: Path) -> None:
     sources, connection, options = _sources(url, folder)
 
     async def run() -> None:
-        async for _ in sources.pull(connection, "public.bench", "a/b", options):
+        from simulacra_connector.sources import PullRequest
+
+        async for _ in sources.pull(connection, [PullRequest("public.bench", "a/b", options)]):
             pass
 
     asyncio.run(run())
@@ -70,17 +74,33 @@ def plain_copy(url: str, folder: Path) -> None:
 
 
 def deliver(url: str, folder: Path) -> None:
-    """Writes the table's rows as the service does, from Parquet."""
-    import pyarrow.parquet as pq
+    """Writes the artifact's rows as the service does."""
+    from simulacra_connector.drivers.base import WriteMode
+    from simulacra_connector.sources import TableRequest
 
-    from simulacra_connector.drivers import open_session
-    from simulacra_connector.drivers.base import SessionOptions, TableStream, WriteMode
+    sources, connection, _ = _sources(url, folder.parent)
+    tables = [TableRequest("delivered", "a/b")]
 
-    _, connection, _ = _sources(url, folder)
-    with pq.ParquetFile(folder.parent / "bench.parquet") as file:
-        stream = TableStream(file.schema_arrow, file.iter_batches())
-        with open_session(connection, SessionOptions()) as session:
-            session.write("public.delivered", stream, WriteMode.OVERWRITE)
+    async def run() -> None:
+        async for _ in sources.deliver(connection, "public", tables, WriteMode.OVERWRITE, _Journal()):
+            pass
+
+    asyncio.run(run())
+
+
+class _Journal:
+    """A journal in memory: what is measured is delivered once."""
+
+    id = "benchmark"
+
+    def __init__(self) -> None:
+        self._note: Mapping[str, Any] | None = None
+
+    def load(self) -> Mapping[str, Any] | None:
+        return self._note
+
+    def save(self, note: Mapping[str, Any]) -> None:
+        self._note = note
 
 
 SUBJECTS: dict[str, Callable[[str, Path], None]] = {
@@ -133,32 +153,29 @@ def _peak_kib() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def _prepare(url: str, rows: int, folder: Path) -> None:
+def _prepare(url: str, rows: int, folder: Path, subjects: Sequence[str]) -> None:
     import psycopg
     import pyarrow.csv as pacsv
-    import pyarrow.parquet as pq
 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLE.format(rows=rows).encode())
         connection.execute("VACUUM ANALYZE bench")
     pull(url, folder)
+    if "plain_copy" not in subjects:
+        return
     from simulacra.artifacts import ArtifactStore
 
     artifact = ArtifactStore.from_url((folder / "artifacts").as_uri()).open("a/b")
     options = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
-    with (
-        pq.ParquetWriter(folder / "bench.parquet", artifact.schema) as parquet,
-        pacsv.CSVWriter(folder / "bench.csv", artifact.schema, write_options=options) as csv,
-    ):
+    with pacsv.CSVWriter(folder / "bench.csv", artifact.schema, write_options=options) as csv:
         for batch in artifact.batches():
-            parquet.write_batch(batch)
             csv.write_batch(batch)
 
 
 def _server(folder: Path) -> Iterator[str]:
-    from tests.postgres import PostgresServer, _binaries
+    from tests.postgres import PostgresServer, postgres_binaries
 
-    binaries = _binaries()
+    binaries = postgres_binaries()
     if binaries is None:
         raise SystemExit("no Postgres server binaries; apt install postgresql brings them")
     server = PostgresServer(binaries, folder)
@@ -176,6 +193,13 @@ def main() -> None:
     parser.add_argument(
         "--url", default="", help="an existing, empty database instead of a server of its own"
     )
+    parser.add_argument(
+        "--subjects",
+        nargs="+",
+        choices=SUBJECTS,
+        default=list(SUBJECTS),
+        help="what to measure; all by default",
+    )
     parser.add_argument("--one", choices=SUBJECTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -189,11 +213,11 @@ def main() -> None:
 def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     servers = iter([arguments.url]) if arguments.url else _server(_own_folder(folder / "postgres"))
     url = next(servers)
-    runs: dict[str, list[dict[str, float]]] = {subject: [] for subject in SUBJECTS}
+    runs: dict[str, list[dict[str, float]]] = {subject: [] for subject in arguments.subjects}
     try:
-        _prepare(url, arguments.rows, folder)
+        _prepare(url, arguments.rows, folder, arguments.subjects)
         for number in range(arguments.rounds):
-            for subject in SUBJECTS:
+            for subject in arguments.subjects:
                 own = folder / f"{subject}-{number}"
                 own.mkdir()
                 command = [sys.executable, "-m", "benchmarks.connectors", "--one", subject]
@@ -211,8 +235,11 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "rows": arguments.rows,
         "rounds": arguments.rounds,
         "medians": medians,
-        "speed_of_pull": round(medians["plain_read"]["seconds"] / medians["pull"]["seconds"], 3),
-        "speed_of_delivery": round(medians["plain_copy"]["seconds"] / medians["deliver"]["seconds"], 3),
+        **{
+            f"speed_of_{subject}": round(medians[plain]["seconds"] / medians[subject]["seconds"], 3)
+            for plain, subject in (("plain_read", "pull"), ("plain_copy", "deliver"))
+            if {plain, subject} <= medians.keys()
+        },
     }
 
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
+import psycopg
 import pytest
 
 from simulacra.cli import main
@@ -16,6 +18,7 @@ from simulacra.cli.output import ExitCode
 from simulacra.client import Simulacra
 from simulacra.client._embedded import EmbeddedStack
 from tests.integration.client.people import people
+from tests.postgres import PostgresServer
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
 
@@ -173,3 +176,36 @@ def test_sigterm_ends_a_command_and_removes_what_it_was_given(tmp_path: Path) ->
         assert process.stderr.read().endswith("Ended by SIGTERM.\n")
     assert process.returncode == ExitCode.TERMINATED
     assert not folders[0].exists()
+
+
+@pytest.mark.postgres
+def test_a_dataset_is_generated_and_delivered(
+    cli: Cli, client: Simulacra, generator_id: str, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.new_database()
+    parts = urlsplit(url)
+    made = client.connectors.create(
+        {
+            "type": "POSTGRES",
+            "access_type": "DESTINATION",
+            "config": {
+                "host": parts.hostname,
+                "port": parts.port,
+                "username": parts.username,
+                "database": parts.path.lstrip("/"),
+            },
+        }
+    )
+    to = ("--deliver-to", made.id, "--location", "public")
+    dataset = cli.json("generate", generator_id, "--rows", "20", "--seed", "1", *to)
+    assert dataset["generation_status"] == "DONE"
+    [table] = dataset["tables"]
+    assert table["delivery"]["location"] == "public.people"
+    assert (table["delivery"]["status"], table["delivery"]["rows"]) == ("DONE", 20)
+    assert cli("generate", generator_id, *to) != 0
+    assert "public.people is there already" in cli.err
+    assert cli("generate", generator_id, "--rows", "5", "--append", *to) == 0
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM people").fetchall() == [(25,)]
+    assert cli("generate", generator_id, "--deliver-to", made.id) != 0
+    assert "go together" in cli.err

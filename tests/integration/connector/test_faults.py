@@ -193,6 +193,27 @@ async def test_table_that_is_dropped_under_way(ada: Client, source: SourceDataba
     assert (await pull())[-1].progress.done
 
 
+@pytest.mark.postgres
+async def test_calls_beyond_the_limit_of_a_source_wait(
+    settings: Settings, connect: Callable[..., Client], source: SourceDatabase
+) -> None:
+    narrow = await create(settings(connections_per_source=2))
+    await narrow.start()
+    client = connect(narrow)
+    open_now = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'simulacra'"
+    try:
+        id = (await client.create(source.config)).id
+        calls = [asyncio.create_task(client.query(id, "SELECT pg_sleep(0.3)::text AS a")) for _ in range(6)]
+        most = 0
+        while not all(call.done() for call in calls):
+            [(count,)] = await asyncio.to_thread(source.fetch, open_now)
+            most = max(most, count)
+        assert most == 2
+        assert [call.result().num_rows for call in calls] == [1] * 6
+    finally:
+        await narrow.stop()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 12 megabytes for the server's user."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ __all__ = ["azure", "google", "google_children", "s3"]
 _GOOGLE_OAUTH = "https://oauth2.googleapis.com/token"
 _GOOGLE_API = "https://storage.googleapis.com"
 _GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_AZURE_NAMES = {
+    "accountName": re.compile(r"[a-z0-9]{3,24}"),
+    "tenantId": re.compile(r"[A-Za-z0-9.-]{1,255}"),
+}
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -64,6 +69,12 @@ def azure(connection: Connection, options: SessionOptions, scratch: Path) -> Ite
     """Opens Azure Blob Storage, by the account's key or by a service principal."""
     config, secrets = connection.config, connection.secrets
     parameters: dict[str, Any] = {}
+    # These become parts of URLs: nothing in them may name another host.
+    for name, allowed in _AZURE_NAMES.items():
+        if config.get(name) and not allowed.fullmatch(str(config[name])):
+            raise InvalidArgument.of(
+                f"config.{name}", f"{config[name]!r} is none of Azure's: {allowed.pattern}"
+            )
     if secrets.get("accountKey"):
         parameters["account_key"] = secrets["accountKey"]
     else:
