@@ -164,6 +164,7 @@ def _session_options(settings: ConnectorSettings) -> SessionOptions:
         azure_endpoint=settings.azure_endpoint,
         google_endpoint=settings.google_endpoint,
         mssql_tls=settings.mssql_tls,
+        endpoints=settings.endpoints,
     )
 
 

@@ -39,6 +39,11 @@ class ConnectorSettings(ServiceSettings):
     google_endpoint: str = Field(
         "", description="URL of a stand-in for Google Cloud Storage, used without keys."
     )
+    endpoints: dict[str, str] = Field(
+        {},
+        description="URLs of stand-ins for warehouses, a JSON object by connector type; credentials go there "
+        "as they are.",
+    )
     mssql_tls: bool = Field(
         True,
         description="Whether connections to SQL Server must be TLS, with a certificate that this machine "

@@ -235,6 +235,8 @@ _INFOS = (
             ConnectorField("database", "Database to connect to."),
         ),
         secrets=(_PASSWORD,),
+        driver="simulacra_connector.drivers.snowflake:SnowflakeSession",
+        extra="snowflake",
     ),
     ConnectorTypeInfo(ConnectorType.BIGQUERY, "Google BigQuery", "dataset.table", secrets=(_KEY_FILE,)),
     _HIVE,

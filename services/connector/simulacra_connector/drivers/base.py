@@ -6,7 +6,7 @@ belongs together.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -125,6 +125,8 @@ class SessionOptions:
     azure_endpoint: str = ""
     google_endpoint: str = ""
     mssql_tls: bool = True
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """URLs of stand-ins for warehouses, by connector type."""
     artifacts: ArtifactStore | None = None
     """Where uploaded files are; only their driver reads it."""
     cancellation: Cancellation = field(default_factory=Cancellation)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from simulacra_connector.drivers.mssql.catalog import MssqlCatalog, literal
 from simulacra_connector.drivers.mssql.link import MssqlLink
-from simulacra_connector.drivers.mssql.types import DIALECT, measure_sql, read_column, with_measures
+from simulacra_connector.drivers.mssql.types import DIALECT, FRACTION, read_column
 from simulacra_connector.drivers.mssql.writing import MssqlWriter
 from simulacra_connector.drivers.sql import (
     Catalog,
@@ -17,6 +17,8 @@ from simulacra_connector.drivers.sql import (
     SqlSession,
     TableWriter,
     as_subquery,
+    measure_sql,
+    with_measures,
 )
 
 __all__ = ["MssqlSession"]
@@ -63,7 +65,7 @@ class MssqlSession(SqlSession):
 
     def measured(self, source: str, columns: list[ReadColumn]) -> list[ReadColumn]:
         """Finds out which times need more than microseconds: Arrow's nanoseconds end in the year 2262."""
-        sql = measure_sql(columns)
+        sql = measure_sql(columns, fraction=FRACTION)
         if not sql:
             return columns
         [measures] = self._link.fetch(self.dialect.select(sql, source), seconds=self._options.read_timeout)

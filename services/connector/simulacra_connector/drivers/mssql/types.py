@@ -1,15 +1,11 @@
 """Maps SQL Server's types to Arrow's and back without loss."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
-
 import pyarrow as pa
 
 from simulacra.errors import UnsupportedData
-from simulacra_connector.drivers.sql import ColumnInfo, Dialect, ReadColumn, decimal_type
+from simulacra_connector.drivers.sql import ColumnInfo, Dialect, MeasuredMoment, ReadColumn, decimal_type
 
-__all__ = ["DIALECT", "measure_sql", "read_column", "with_measures"]
+__all__ = ["DIALECT", "FRACTION", "read_column"]
 
 DIALECT = Dialect(
     name="SQL Server",
@@ -76,8 +72,8 @@ _TEXTS = ("char", "varchar")
 _MOMENTS = {"datetime2": "{}", "datetimeoffset": "SWITCHOFFSET({}, '+00:00')"}
 _MOST_CHARACTERS = 4000
 _MICROSECONDS = 6
-# The first and last moments that fit nanoseconds since 1970 in 64 bits, to the day.
-_FIRST, _LAST = "1677-09-22", "2262-04-11"
+FRACTION = "DATEPART(nanosecond, {}) % 1000"
+"""What a moment has beyond its microseconds."""
 
 
 def read_column(column: ColumnInfo, *, measure: bool = True) -> ReadColumn:
@@ -115,55 +111,16 @@ def _moment(column: ColumnInfo, measure: bool) -> ReadColumn:
     value = _MOMENTS[column.type].format(DIALECT.quote(column.name))
     zone = "UTC" if column.type == "datetimeoffset" else None
     digits = 7 if column.scale is None else column.scale
+    coarse = _printed(value, _MICROSECONDS)
     if digits <= _MICROSECONDS:
-        return ReadColumn(column.name, _printed(value, _MICROSECONDS), pa.timestamp("us", zone))
+        return ReadColumn(column.name, coarse, pa.timestamp("us", zone))
     if not measure:
         return ReadColumn(
             column.name, f"CONVERT(varchar(34), {DIALECT.quote(column.name)}, 121)", pa.string()
         )
-    return ReadColumn(column.name, _printed(value, 7), pa.timestamp("ns", zone))
+    moment = f"CAST({value} AS datetime2(7))"
+    return MeasuredMoment(column.name, _printed(value, 7), pa.timestamp("ns", zone), moment, coarse)
 
 
 def _printed(value: str, digits: int) -> str:
     return f"CONVERT(varchar(27), CAST({value} AS datetime2({digits})), 121)"
-
-
-def measure_sql(columns: Sequence[ReadColumn]) -> str:
-    """Returns the select list that measures times: whether they need 100 nanoseconds, and their range."""
-    parts: list[str] = []
-    for column in columns:
-        if _is_measured(column):
-            value = f"CAST({column.expression} AS datetime2(7))"
-            parts += [
-                f"MAX(DATEPART(nanosecond, {value}) % 1000)",
-                f"SUM(CASE WHEN {value} < '{_FIRST}' OR {value} >= '{_LAST}' THEN 1 ELSE 0 END)",
-            ]
-    return ", ".join(parts)
-
-
-def with_measures(columns: Sequence[ReadColumn], measures: Sequence[Any]) -> list[ReadColumn]:
-    """Returns the columns with the units that their measures ask for.
-
-    Raises:
-        UnsupportedData: If a column holds both 100 nanoseconds and years that nanoseconds do not reach.
-    """
-    values = iter(measures)
-    measured: list[ReadColumn] = []
-    for column in columns:
-        if _is_measured(column):
-            finest, far = next(values), next(values)
-            if finest and far:
-                column.refuse("holds both times of 100 nanoseconds and years beyond 1677 to 2262")
-            if not finest:
-                micro = column.expression.replace("varchar(27)", "varchar(26)").replace(
-                    "datetime2(7)", "datetime2(6)"
-                )
-                type: Any = column.type
-                column = replace(column, expression=micro, type=pa.timestamp("us", type.tz))
-        measured.append(column)
-    return measured
-
-
-def _is_measured(column: ReadColumn) -> bool:
-    type: Any = column.type
-    return bool(pa.types.is_timestamp(type)) and type.unit == "ns"

@@ -9,6 +9,7 @@ from simulacra_connector.drivers.sql.columns import ReadColumn, decimal_type
 from simulacra_connector.drivers.sql.dialect import Dialect
 from simulacra_connector.drivers.sql.faults import Fault
 from simulacra_connector.drivers.sql.link import Link
+from simulacra_connector.drivers.sql.moments import MeasuredMoment, measure_sql, with_measures
 from simulacra_connector.drivers.sql.session import SqlSession
 from simulacra_connector.drivers.sql.statements import as_subquery
 from simulacra_connector.drivers.sql.values import python_rows
@@ -20,6 +21,7 @@ __all__ = [
     "Dialect",
     "Fault",
     "Link",
+    "MeasuredMoment",
     "ReadColumn",
     "Relation",
     "SqlSession",
@@ -28,5 +30,7 @@ __all__ = [
     "as_subquery",
     "decimal_type",
     "gathered_foreign_keys",
+    "measure_sql",
     "python_rows",
+    "with_measures",
 ]

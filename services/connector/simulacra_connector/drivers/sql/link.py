@@ -82,6 +82,14 @@ class Link(ABC):
             rows: list[tuple[Any, ...]] = [tuple(row) for row in cursor.fetchall()]
             return rows
 
+    def records(self, sql: str) -> list[dict[str, Any]]:
+        """Runs a statement and returns its rows by the names of its columns, in lower case."""
+        with self.bounded(self.options.statement_timeout), self.translated():
+            cursor = self.cursor()
+            self.run(cursor, sql, ())
+            names = [str(column[0]).lower() for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
     def execute(self, sql: str, *parameters: Any, seconds: float | None = None, location: str = "") -> int:
         """Runs a statement that returns no rows; returns how many it changed, where the driver tells."""
         with self.bounded(seconds or self.options.read_timeout), self.translated(location):
