@@ -145,6 +145,8 @@ class RelationMetrics(Model):
     bivariate_max: float | None = None
     null_share_training: float
     null_share_synthetic: float
+    null_patterns: float
+    null_patterns_max: float
 
 
 class ModelMetrics(Model):

@@ -1,5 +1,6 @@
 """An evaluation as the contract's classes, and as the one JSON document that is stored beside the report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from simulacra_qa.metrics.bins import RARE_BELOW
 from simulacra_qa.metrics.labels import axis
 from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
 from simulacra_qa.metrics.minilm import Absent
+from simulacra_qa.metrics.relations import RelationScores
 from simulacra_qa.verdict import findings, verdicts
 
-__all__ = ["column_scores", "metrics_document", "model_metrics", "pair_scores"]
+__all__ = ["column_scores", "metrics_document", "model_metrics", "pair_scores", "relation_metrics"]
 
 _DIGITS = 7
 
@@ -25,16 +27,23 @@ def model_metrics(evaluation: Evaluation) -> ModelMetrics:
     univariate, univariate_max = _means(marginals.univariate)
     bivariate, bivariate_max = _means(marginals.bivariate)
     trivariate, trivariate_max = _means(marginals.trivariate)
+    unfolding = evaluation.coherence
+    coherence, coherence_max = (
+        (_rounded(unfolding.accuracy), _rounded(unfolding.ceiling)) if unfolding else (None, None)
+    )
     accuracy = Accuracy(
-        overall=_overall(univariate, bivariate),
+        overall=_overall(univariate, bivariate, coherence),
         univariate=univariate,
         bivariate=bivariate,
+        coherence=coherence,
         trivariate=trivariate,
-        overall_max=_overall(univariate_max, bivariate_max),
+        overall_max=_overall(univariate_max, bivariate_max, coherence_max),
         univariate_max=univariate_max,
         bivariate_max=bivariate_max,
+        coherence_max=coherence_max,
         trivariate_max=trivariate_max,
-        overall_max_interval=_interval(marginals.overall_interval),
+        overall_max_interval=None if unfolding else _interval(marginals.overall_interval),
+        coherence_max_interval=_interval(unfolding.interval if unfolding else None),
         univariate_max_interval=_interval(marginals.univariate_interval),
         bivariate_max_interval=_interval(marginals.bivariate_interval),
     )
@@ -43,6 +52,42 @@ def model_metrics(evaluation: Evaluation) -> ModelMetrics:
         distances=_distances(evaluation),
         similarity=_similarity(evaluation),
         privacy=_privacy(evaluation),
+        utility=_utility(evaluation),
+        relations=[relation_metrics(scores) for scores in evaluation.relations],
+    )
+
+
+def relation_metrics(scores: RelationScores) -> domain.RelationMetrics:
+    """Returns the metrics of one foreign key."""
+    pairs = list(scores.bivariates.values())
+    bivariate, bivariate_max = _means(pairs)
+    return domain.RelationMetrics(
+        child_table=scores.relation.child,
+        foreign_key=scores.relation.foreign_key,
+        parent_table=scores.relation.parent,
+        referential_integrity=_rounded(scores.referential_integrity),
+        key_uniqueness=_rounded(scores.key_uniqueness),
+        child_counts=_rounded(scores.child_counts.accuracy),
+        child_counts_max=_rounded(scores.child_counts.ceiling),
+        bivariate=bivariate,
+        bivariate_max=bivariate_max,
+        null_share_training=_rounded(scores.null_shares[0]),
+        null_share_synthetic=_rounded(scores.null_shares[1]),
+        null_patterns=_rounded(scores.null_patterns.accuracy),
+        null_patterns_max=_rounded(scores.null_patterns.ceiling),
+    )
+
+
+def _utility(evaluation: Evaluation) -> domain.Utility | None:
+    found = evaluation.utility
+    if found is None:
+        return None
+    return domain.Utility(
+        target=evaluation.columns[found.target],
+        measure=found.measure,
+        synthetic=_rounded(found.synthetic),
+        training=_rounded(found.training),
+        difference_interval=_certain(found.difference),
     )
 
 
@@ -73,7 +118,8 @@ def column_scores(evaluation: Evaluation) -> list[ColumnScore]:
 
 
 def pair_scores(evaluation: Evaluation) -> list[PairScore]:
-    """Returns every pair's accuracy."""
+    """Returns every pair's accuracy; a column with itself is the accuracy of its transitions in sequences."""
+    unfolding = evaluation.coherence.transitions if evaluation.coherence else ()
     return [
         PairScore(
             first_column=evaluation.columns[score.columns[0]],
@@ -81,7 +127,7 @@ def pair_scores(evaluation: Evaluation) -> list[PairScore]:
             accuracy=_rounded(score.accuracy),
             accuracy_max=_rounded(score.ceiling),
         )
-        for score in evaluation.marginals.bivariate
+        for score in (*evaluation.marginals.bivariate, *unfolding)
     ]
 
 
@@ -208,7 +254,7 @@ def _discriminator(evaluation: Evaluation) -> dict[str, Any] | None:
     return {**auc, "records": found.records}
 
 
-def _means(scores: list[Score]) -> tuple[float | None, float | None]:
+def _means(scores: Sequence[Score]) -> tuple[float | None, float | None]:
     if not scores:
         return None, None
     values, ceilings = zip(*((score.accuracy, score.ceiling) for score in scores), strict=True)

@@ -1,22 +1,23 @@
 """Says in plain words what the numbers mean: one verdict per metric, and what stands out in the data.
 
-Thresholds are here and nowhere else. A finding is reported only if it is both significant, given the number
-of rows, and large enough to matter.
+Thresholds are here and in `structure`, and nowhere else. A finding is reported only if it is both
+significant, given the number of rows, and large enough to matter.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.judgement import Finding, Level, Verdict, in_percent
 from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import OTHER
+from simulacra_qa.metrics.coherence import Coherence
 from simulacra_qa.metrics.discriminator import Discrimination
 from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.metrics.similarity import Similar
+from simulacra_qa.structure import relation_findings, sequence_findings, utility_findings
 
 __all__ = ["Finding", "Level", "Verdict", "findings", "verdicts"]
 
@@ -30,39 +31,7 @@ _FADED = 0.5
 _FEW_ROWS = 200
 _BETRAYED = 0.001
 _RISKY = 0.02
-
-
-class Level(StrEnum):
-    """How good it is."""
-
-    GOOD = "good"
-    FAIR = "fair"
-    POOR = "poor"
-    NOTE = "note"
-
-
 _GRAVEST_FIRST = (Level.POOR, Level.FAIR, Level.NOTE, Level.GOOD)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One number with its ceiling or expectation, and what to think of it."""
-
-    title: str
-    value: float
-    target: float | None
-    interval: Interval | None
-    level: Level
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that stands out; `metric` names what showed it."""
-
-    level: Level
-    metric: str
-    text: str
 
 
 def verdicts(evaluation: Evaluation) -> dict[str, Verdict]:
@@ -75,10 +44,13 @@ def verdicts(evaluation: Evaluation) -> dict[str, Verdict]:
         result["bivariate"] = _accuracy("Pairs", marginals.bivariate, marginals.bivariate_interval)
     if marginals.trivariate:
         result["trivariate"] = _accuracy("Triples", marginals.trivariate, None)
-    parts = [result[name] for name in ("univariate", "bivariate") if name in result]
+    if evaluation.coherence is not None:
+        result["coherence"] = _unfolding(evaluation.coherence)
+    parts = [result[name] for name in ("univariate", "bivariate", "coherence") if name in result]
     value = float(np.mean([part.value for part in parts]))
     target = float(np.mean([part.target for part in parts if part.target is not None]))
-    result["overall"] = _judged("Accuracy", value, target, marginals.overall_interval)
+    interval = marginals.overall_interval if evaluation.coherence is None else None
+    result["overall"] = _judged("Accuracy", value, target, interval)
     if evaluation.discrimination is not None:
         result["discriminator"] = _realism(evaluation.discrimination)
     if not isinstance(evaluation.similar, Absent):
@@ -98,6 +70,9 @@ def findings(evaluation: Evaluation) -> list[Finding]:
         *_first(_means(evaluation)),
         *_dependence(evaluation),
         *_first(_unnamed(evaluation)),
+        *sequence_findings(evaluation),
+        *relation_findings(evaluation),
+        *utility_findings(evaluation),
         *_few_rows(evaluation),
     ]
     return sorted(found, key=lambda finding: _GRAVEST_FIRST.index(finding.level))
@@ -132,6 +107,10 @@ def _judged(title: str, value: float, target: float, interval: Interval | None) 
             f"Clearly different from the original: {_points(short)} below a fresh sample.",
         )
     return Verdict(title, value, target, interval, level, text)
+
+
+def _unfolding(found: Coherence) -> Verdict:
+    return _judged("Coherence", found.accuracy, found.ceiling, found.interval)
 
 
 def _realism(found: Discrimination) -> Verdict:
@@ -188,15 +167,15 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding(
             Level.POOR,
             "ims_training",
-            f"Training records are copied: {_percent(distances.ims_training)} of the synthetic records are "
-            f"identical to a training record, but only {_percent(distances.ims_holdout)} to a holdout "
+            f"Training records are copied: {in_percent(distances.ims_training)} of the synthetic records are "
+            f"identical to a training record, but only {in_percent(distances.ims_holdout)} to a holdout "
             "record.",
         )
     if distances.dcr_share_interval.low > 0.5:
         yield Finding(
             Level.POOR if distances.dcr_share > 0.52 else Level.FAIR,
             "dcr_share",
-            f"{_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
+            f"{in_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
             "holdout record, where 50 % is expected: "
             + (
                 "single records shine through."
@@ -238,7 +217,9 @@ _TOLD = {
 def _tests(evaluation: Evaluation) -> Iterator[Finding]:
     for test in evaluation.privacy:
         if test.p_value < _BETRAYED:
-            text = _TOLD[test.name].format(training=_percent(test.training), holdout=_percent(test.holdout))
+            text = _TOLD[test.name].format(
+                training=in_percent(test.training), holdout=in_percent(test.holdout)
+            )
             yield Finding(Level.POOR if test.risk > _RISKY else Level.FAIR, test.name, text)
 
 
@@ -249,8 +230,8 @@ def _missing(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
         if abs(after - before) > _MISSING_MATTERS and abs(_z(before, after, int(rows))) > _SIGNIFICANT:
             gone = " Missing values were dropped." if after == 0 else ""
             text = (
-                f"“{name}” is missing in {_percent(after)} of the synthetic rows, "
-                f"but in {_percent(before)} of the training rows.{gone}"
+                f"“{name}” is missing in {in_percent(after)} of the synthetic rows, "
+                f"but in {in_percent(before)} of the training rows.{gone}"
             )
             yield abs(after - before), Finding(Level.POOR, "univariate", text)
 
@@ -298,7 +279,7 @@ def _unnamed(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
         share = counts[0][bins.categories.index(OTHER)] / max(int(counts[0].sum()), 1)
         if share > _SPREAD_OUT:
             text = (
-                f"{_percent(share)} of the values of “{evaluation.columns[position]}” are too rare to be "
+                f"{in_percent(share)} of the values of “{evaluation.columns[position]}” are too rare to be "
                 "compared one by one; accuracy counts them as one category and says little about this column."
             )
             yield share, Finding(Level.NOTE, "univariate", text)
@@ -306,7 +287,9 @@ def _unnamed(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
 
 def _few_rows(evaluation: Evaluation) -> Iterator[Finding]:
     names = ("training", "holdout", "synthetic")
-    few = [f"{rows:,} {name}" for name, rows in zip(names, evaluation.rows, strict=True) if rows < _FEW_ROWS]
+    few = [
+        f"{rows:,} {name}" for name, rows in zip(names, evaluation.rows, strict=True) if 0 < rows < _FEW_ROWS
+    ]
     if few:
         yield Finding(
             Level.NOTE, "overall", f"There are only {' and '.join(few)} rows; all figures are rough."
@@ -320,10 +303,6 @@ def _first(found: Iterator[tuple[float, Finding]]) -> list[Finding]:
 def _z(left: float, right: float, rows: int) -> float:
     share = (left + right) / 2
     return (left - right) / math.sqrt(max(2 * share * (1 - share) / rows, 1e-12))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "< 0.1 %"
 
 
 def _points(difference: float) -> str:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from simulacra_qa.metrics.bins import Bins, Codes
 from simulacra_qa.metrics.ceiling import Ceiling
+from simulacra_qa.metrics.clustered import SubjectCeiling
 
-__all__ = ["Discretised", "Interval", "Marginals", "Reference", "Score", "measure"]
+__all__ = ["Discretised", "Interval", "Marginals", "Reference", "Score", "Subjects", "measure"]
 
 _MOST_TRIPLES = 10_000
 _RESAMPLED_GROUPS = 300
 _RESAMPLES = 24
+_CLUSTERED_TRIPLES = 100
 _NORMAL_95 = 1.959964
 
 Counts = npt.NDArray[np.int64]
@@ -57,6 +59,20 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Subjects:
+    """Whose each row is, `of_rows` numbered through all tables, and how many subjects each table has."""
+
+    of_rows: npt.NDArray[np.int64]
+    counts: tuple[int, int, int]
+
+    def ceiling(self, reference: Reference, rng: np.random.Generator) -> SubjectCeiling:
+        """Returns what a fresh sample of as many subjects as the synthetic data have is expected to reach."""
+        training, holdout, synthetic = self.counts
+        base = training if reference is Reference.TRAINING else training + holdout
+        return SubjectCeiling(training + holdout, reference=base, sample=synthetic, rng=rng)
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The accuracy of one group of columns; `ceiling` is what a fresh sample of the original would reach."""
 
@@ -79,11 +95,26 @@ class Marginals:
 
 
 def measure(
-    data: Discretised, *, reference: Reference, rng: np.random.Generator
+    data: Discretised,
+    *,
+    reference: Reference,
+    rng: np.random.Generator,
+    targets: int | None = None,
+    subjects: Subjects | None = None,
 ) -> Iterator[float | Marginals]:
-    """Yields the share of work done, and at last the scores."""
-    width = len(data.bins)
-    pairs = list(itertools.combinations(range(width), 2))
+    """Yields the share of work done, and at last the scores.
+
+    Args:
+        data: The discretised columns.
+        reference: What synthetic data are compared with.
+        rng: Draws triples and divisions.
+        targets: How many columns, the first ones, are scored; the others are context, which is paired with
+            them only. All if absent.
+        subjects: Whose rows these are, if several may be of one.
+    """
+    width = len(data.bins) if targets is None else targets
+    context = range(width, len(data.bins))
+    pairs = [*itertools.combinations(range(width), 2), *itertools.product(range(width), context)]
     triples = _triples(width, rng)
     ceiling = Ceiling(
         data.original_rows,
@@ -92,19 +123,58 @@ def measure(
     )
     counter = _Counter(data)
     result = Marginals()
+    for column in context:
+        result.counts[column,] = counter.count((column,)).astype(np.int32)
+    clustered = subjects.ceiling(reference, rng) if subjects else None
     groups = [*itertools.combinations(range(width), 1), *pairs, *triples]
     resampled = min(len(pairs), _RESAMPLED_GROUPS) * _RESAMPLES // 2
     for done, group in enumerate(groups):
         counts = counter.count(group)
         score = _score(group, counts, reference, ceiling)
+        if clustered and subjects and len(group) < 3:
+            tvd = clustered.expected_tvd(_keys_of(data, group), subjects.of_rows[: data.original_rows])
+            score = Score(group, score.accuracy, 1.0 - tvd)
         if len(group) < 3:
             result.counts[group] = counts.astype(np.int32)
         (result.univariate, result.bivariate, result.trivariate)[len(group) - 1].append(score)
         if done % 50 == 0:
             yield done / (len(groups) + resampled)
     yield len(groups) / (len(groups) + resampled)
-    _add_intervals(result, data, ceiling, rng)
+    if clustered and subjects:
+        result.trivariate = _inflated(result.trivariate, data, subjects, clustered, rng)
+    _add_intervals(result, data, ceiling, subjects, rng)
     yield result
+
+
+def _inflated(
+    scores: list[Score],
+    data: Discretised,
+    subjects: Subjects,
+    clustered: SubjectCeiling,
+    rng: np.random.Generator,
+) -> list[Score]:
+    """Returns triples' scores with ceilings lowered by what knowing of subjects costs some of them."""
+    chosen = set(_some([score.columns for score in scores], rng, most=_CLUSTERED_TRIPLES))
+    alone, together = 0.0, 0.0
+    for score in scores:
+        if score.columns in chosen:
+            alone += 1.0 - score.ceiling
+            together += clustered.expected_tvd(
+                _keys_of(data, score.columns), subjects.of_rows[: data.original_rows]
+            )
+    factor = together / alone if alone else 1.0
+    return [
+        Score(score.columns, score.accuracy, max(1.0 - factor * (1.0 - score.ceiling), 0.0))
+        for score in scores
+    ]
+
+
+def _keys_of(data: Discretised, group: Group) -> npt.NDArray[np.int64]:
+    """Returns each original row's cell."""
+    key = np.zeros(data.original_rows, np.int64)
+    for column in group:
+        key = key * data.bins[column].size + data.codes[column, : data.original_rows]
+    return key
 
 
 def _triples(width: int, rng: np.random.Generator) -> list[Group]:
@@ -156,23 +226,33 @@ def _tvd(left: Counts, right: Counts) -> float:
     return 0.5 * float(np.abs(left / max(int(left.sum()), 1) - right / max(int(right.sum()), 1)).sum())
 
 
-def _add_intervals(result: Marginals, data: Discretised, ceiling: Ceiling, rng: np.random.Generator) -> None:
+def _add_intervals(
+    result: Marginals,
+    data: Discretised,
+    ceiling: Ceiling,
+    subjects: Subjects | None,
+    rng: np.random.Generator,
+) -> None:
     """Adds the intervals in which a fresh sample's scores fall, by dividing the original into random parts.
 
     The spread over such divisions carries the dependence between groups, which share rows and columns; it is
     scaled from the parts' sizes to the wanted ones like the distance itself.
     """
+    units = data.original_rows if subjects is None else sum(subjects.counts[:2])
     a, b = ceiling.parts
+    if subjects is not None:
+        a, b = a * units // data.original_rows, b * units // data.original_rows
     if a < 2 or b < 2:
         return
     scores = (result.univariate, result.bivariate)
     chosen = [_some([score.columns for score in group], rng) for group in scores]
     tvds = np.full((_RESAMPLES, 2), np.nan)
-    data_rows = data.original_rows
-    sides = np.full((_RESAMPLES, data_rows), 2, np.int32)
+    sides = np.full((_RESAMPLES, units), 2, np.int32)
     for row in sides:
-        order = rng.permutation(data_rows)
+        order = rng.permutation(units)
         row[order[:a]], row[order[a : a + b]] = 0, 1
+    if subjects is not None:
+        sides = sides[:, subjects.of_rows[: data.original_rows]]
     for level, groups in enumerate(chosen):
         if groups:
             tvds[:, level] = np.mean([_divided(data, group, sides) for group in groups], axis=0)
@@ -196,10 +276,10 @@ def _original(counts: Counts) -> Counts:
     return present
 
 
-def _some(groups: Sequence[Group], rng: np.random.Generator) -> list[Group]:
-    if len(groups) <= _RESAMPLED_GROUPS:
+def _some(groups: Sequence[Group], rng: np.random.Generator, most: int = _RESAMPLED_GROUPS) -> list[Group]:
+    if len(groups) <= most:
         return list(groups)
-    return [groups[i] for i in np.sort(rng.choice(len(groups), _RESAMPLED_GROUPS, replace=False))]
+    return [groups[i] for i in np.sort(rng.choice(len(groups), most, replace=False))]
 
 
 def _divided(data: Discretised, group: Group, sides: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:

@@ -62,15 +62,16 @@ class Ceiling:
         if len(self._splits) < 3:
             return 0.0
         full, half, quarter = (0.5 * float(split.table[cells].sum()) for split in self._splits)
-        return full * self._continued(full, half, quarter)
+        return full * self.continued(full, half, quarter)
 
     def continuation(self, cells: npt.NDArray[np.int64]) -> float:
         """Returns by how much the TVD shrinks from the largest possible division to the wanted sizes."""
         if len(self._splits) < 3:
             return 1.0
-        return self._continued(*(0.5 * float(split.table[cells].sum()) for split in self._splits))
+        return self.continued(*(0.5 * float(split.table[cells].sum()) for split in self._splits))
 
-    def _continued(self, full: float, half: float, quarter: float) -> float:
+    def continued(self, full: float, half: float, quarter: float) -> float:
+        """Returns the factor from the largest division to the wanted sizes, given the TVDs of three sizes."""
         if min(full, half, quarter) <= 0:
             return 1.0
         # The slope between two sizes belongs to the middle between them, half a doubling back.

@@ -24,15 +24,19 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Leaks:
-    """What was found column by column; `targets` are the rows of the sampled training and holdout records.
+    """What was found column by column.
 
     Attributes:
+        targets: The rows of the sampled training and holdout records.
+        rows: How many rows each part has.
+        subjects: Whose each row is, if several may be of one.
         rare_categories: How many categories appear in the synthetic data that fewer than `RARE_BELOW` of
             all training rows hold.
     """
 
     targets: Rows
     rows: tuple[int, int, int]
+    subjects: Rows | None = None
     rare_categories: int = 0
     _items: list[Rows] = field(default_factory=list)
     _found: list[npt.NDArray[np.bool_]] = field(default_factory=list)
@@ -61,6 +65,9 @@ class Leaks:
 
     def _count_categories(self, column: Column, synthetic: Floats) -> None:
         codes = column.values[: self.rows[0]].astype(np.int64)
+        if self.subjects is not None:  # one subject's rows count once
+            codes = np.unique(self.subjects[: self.rows[0]] * (len(column.categories) + 1) + codes + 1)
+            codes = codes % (len(column.categories) + 1) - 1
         counts = np.bincount(codes[codes >= 0], minlength=len(column.categories))
         present = synthetic.astype(np.int64)
         rare = present[(counts[present] > 0) & (counts[present] < RARE_BELOW)]

@@ -7,6 +7,7 @@ left no trace, a p-value is below .05 in one of twenty evaluations.
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from simulacra_qa.metrics.exchange import Labels, PrivacyTest
 from simulacra_qa.metrics.identical import identical_match
@@ -23,12 +24,14 @@ _MOST_INFERRED = 1_000
 _MOST_KNOWN = 2_500
 
 
-def leaks_of(records: Records, rows: tuple[int, int, int]) -> Leaks | None:
+def leaks_of(
+    records: Records, rows: tuple[int, int, int], subjects: npt.NDArray[np.int64] | None = None
+) -> Leaks | None:
     """Returns what looks for leaks while columns are read; None if there are too few records."""
     if records.size < _LEAST:
         return None
     targets = min(records.size, _MOST_TARGETS)
-    return Leaks(np.concatenate([pick[:targets] for pick in records.picks[:2]]), rows)
+    return Leaks(np.concatenate([pick[:targets] for pick in records.picks[:2]]), rows, subjects)
 
 
 def privacy_tests(records: Records, leaks: Leaks | None, rng: np.random.Generator) -> Iterator[PrivacyTest]:

@@ -4,6 +4,7 @@ As points, numbers and points in time become their rank in the original data, an
 simplex, so that the largest difference in any one column counts 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,16 +36,25 @@ class Records:
     _identity: npt.NDArray[np.uint64] | None = None
 
     @classmethod
-    def sampled(cls, rows: tuple[int, int, int], rng: np.random.Generator) -> "Records | None":
-        """Draws equally many records of each part, in random order; None if a part is empty."""
-        size = min(*rows, MOST_RECORDS)
+    def sampled(
+        cls,
+        rows: tuple[int, int, int],
+        rng: np.random.Generator,
+        candidates: Sequence[npt.NDArray[np.int64]] | None = None,
+    ) -> "Records | None":
+        """Draws equally many records of each part, in random order; None if a part is empty.
+
+        Args:
+            rows: The rows of each part.
+            rng: Draws.
+            candidates: The rows of each part, numbered through all, that may be drawn; all if absent.
+        """
+        ends = np.cumsum(rows)
+        parts = np.split(np.arange(ends[-1]), ends[:2]) if candidates is None else candidates
+        size = min(*(len(part) for part in parts), MOST_RECORDS)
         if size < 1:
             return None
-        starts = (0, rows[0], rows[0] + rows[1])
-        picks = [
-            start + rng.choice(n, size, replace=False).astype(np.int64)
-            for start, n in zip(starts, rows, strict=True)
-        ]
+        picks = [part[rng.choice(len(part), size, replace=False)] for part in parts]
         return cls((picks[0], picks[1], picks[2]), rows[0] + rows[1], rng)
 
     def add(self, column: Column) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from simulacra_qa.metrics.minilm import Absent, Embedder, Vectors, find_weights
 
-__all__ = ["Embedded", "Similar", "embed_texts", "record_texts", "similarity"]
+__all__ = ["Embedded", "Similar", "embed_texts", "record_texts", "sequence_texts", "similarity"]
 
 LEAST_RECORDS, MOST_RECORDS = 500, 1_000
 _TOKENS = 75_000
@@ -66,6 +66,12 @@ def record_texts(table: pa.Table) -> list[str]:
         [_text(value) for value in table.column(name).to_pylist()] for name in sorted(table.column_names)
     ]
     return [" ".join(text for text in row if text)[:_LONGEST] for row in zip(*columns, strict=True)]
+
+
+def sequence_texts(table: pa.Table, lengths: npt.NDArray[np.int64]) -> list[str]:
+    """Returns each sequence as text, given the rows of one after the other and how many each has."""
+    rows = iter(record_texts(table))
+    return [", ".join(next(rows) for _ in range(length))[:_LONGEST] for length in lengths]
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulacra_qa.report import distributions, overview, privacy, similarity
+from simulacra_qa.report import distributions, overview, privacy, related, similarity
 from simulacra_qa.report.markup import Markup
 from simulacra_qa.report.view import View
 
@@ -25,6 +25,9 @@ SECTIONS = (
     Section("univariates", "Univariates", distributions.univariates),
     Section("correlations", "Correlations", distributions.correlations),
     Section("bivariates", "Bivariates", distributions.bivariates),
+    Section("coherence", "Coherence", related.coherence),
+    Section("relations", "Relations", related.relations),
+    Section("utility", "Utility", related.utility),
     Section("accuracy", "Accuracy matrix", distributions.accuracy_matrix),
     Section("similarity", "Similarity", similarity.similarity),
     Section("distances", "Distances", privacy.distances),
