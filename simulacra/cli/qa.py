@@ -41,13 +41,14 @@ def run(task: Task, *, as_json: bool) -> None:
     """Judges and says what came of it."""
     _check(task)
     _need_library()
+    from simulacra_qa.intent import Intent
     from simulacra_qa.report import Heading, render
     from simulacra_qa.results import metrics_document
 
     started = time.monotonic()
     with _progress(shown=not as_json) as told:
         evaluation = _evaluate(task, told)
-    document = metrics_document(evaluation)
+    document = Intent().document(metrics_document(evaluation), evaluation)
     if task.metrics:
         task.metrics.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if task.report:
@@ -55,7 +56,10 @@ def run(task: Task, *, as_json: bool) -> None:
         task.report.write_text(render(evaluation, Heading(title=title)), encoding="utf-8")
     written = {"report": task.report, "metrics_file": task.metrics}
     summary = {
-        **{name: document[name] for name in ("metrics", "verdicts", "findings", "rows", "reference", "seed")},
+        **{
+            name: document[name]
+            for name in ("headline", "metrics", "verdicts", "findings", "rows", "reference", "seed")
+        },
         **{name: str(path) if path else None for name, path in written.items()},
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -134,6 +138,8 @@ def _show(summary: dict[str, Any]) -> None:
 
     out = console()
     out.print(accuracy_grid({"synthetic": summary["metrics"]}))
+    above = summary["headline"]
+    out.print(Text(above["text"], style=_STYLES.get(above["level"], "")), soft_wrap=True)
     lines = [
         *((item["level"], f"{name}: {item['text']}") for name, item in summary["verdicts"].items()),
         *((item["level"], item["text"]) for item in summary["findings"]),

@@ -137,12 +137,15 @@ class _Comparison:
         for position, column in enumerate(self._statistics.columns):
             score = self._measured((position,), column.cells)
             if position in self._steered:
+                # Under the weights it is as it was; what is shown is what was asked for.
                 score = replace(score, accuracy=score.ceiling)
+                rows = np.bincount(self._codes[position], minlength=self._sizes[position])
+                training = np.array(column.cells.counts)
+                self.marginals.counts[(position,)] = np.stack([training, np.zeros_like(rows), rows])
             self.marginals.univariate.append(score)
         pairs = combinations(range(len(self._sizes)), 2)
         for done, (pair, cells) in enumerate(zip(pairs, self._statistics.pairs, strict=True)):
-            if cells.rest or any(cells.counts):
-                self.marginals.bivariate.append(self._measured(pair, cells))
+            self.marginals.bivariate.append(self._measured(pair, cells))
             if done % 50 == 0:
                 yield done
 

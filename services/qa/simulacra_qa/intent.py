@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulacra_qa.evaluation import Evaluation
+from simulacra_qa.headline import consistent, headline
 from simulacra_qa.metrics.columns import Kind
 from simulacra_qa.verdict import Finding, Level, Verdict, findings, verdicts
 
@@ -32,8 +33,8 @@ class Intent:
     notes: tuple[str, ...] = ()
 
     def verdicts(self, evaluation: Evaluation) -> dict[str, Verdict]:
-        """Returns the verdicts; none judges what may differ by intention."""
-        found = verdicts(evaluation)
+        """Returns the verdicts; none judges what may differ by intention, or contradicts a finding."""
+        found = consistent(verdicts(evaluation), self.findings(evaluation))
         if not self.follows:
             return found
         return {
@@ -52,18 +53,18 @@ class Intent:
         return [*found, *asked]
 
     def document(self, document: dict[str, Any], evaluation: Evaluation) -> dict[str, Any]:
-        """Returns the stored numbers with what is intended."""
-        if not self.of_dataset:
-            return document
+        """Returns the stored numbers with the headline, and with what is intended."""
+        found = self.findings(evaluation)
+        judged = self.verdicts(evaluation)
+        above = headline(judged, found, of_dataset=self.of_dataset)
         return {
+            "headline": {"level": above.level.value, "text": above.text},
             **document,
             "verdicts": {
-                name: {"level": verdict.level.value, "text": verdict.text}
-                for name, verdict in self.verdicts(evaluation).items()
+                name: {"level": verdict.level.value, "text": verdict.text} for name, verdict in judged.items()
             },
             "findings": [
-                {"level": item.level.value, "metric": item.metric, "text": item.text}
-                for item in self.findings(evaluation)
+                {"level": item.level.value, "metric": item.metric, "text": item.text} for item in found
             ],
             "intended": dict(self.intended),
         }

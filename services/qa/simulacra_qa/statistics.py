@@ -137,8 +137,8 @@ class Statistics(_Strict):
 
 
 def statistics_of(evaluation: Evaluation) -> Statistics:
-    """Returns the protected statistics of an evaluation's training table."""
-    width = len(evaluation.columns)
+    """Returns the protected statistics of an evaluation's training table, without those of its context."""
+    width = len(evaluation.marginals.univariate)
     groups = [_Grouping.of(evaluation, position) for position in range(width)]
     counts = evaluation.marginals.counts
     columns = [
@@ -147,18 +147,15 @@ def statistics_of(evaluation: Evaluation) -> Statistics:
     ]
     pairs = []
     for first, second in combinations(range(width), 2):
-        if (first, second) not in counts:  # two columns of the context, whose pairs are not judged
-            pairs.append(Cells(counts=[0] * (len(columns[first].labels) * len(columns[second].labels))))
-            continue
         sizes = [evaluation.data.bins[position].size for position in (first, second)]
         table = groups[second].regrouped(counts[(first, second)][0].reshape(sizes))
         pairs.append(_cells(np.moveaxis(groups[first].regrouped(np.moveaxis(table, 0, -1)), -1, 0)))
-    upper = np.triu_indices(width, 1)
+    upper, associations = np.triu_indices(width, 1), evaluation.association_training[:width, :width]
     return Statistics(
         rows=evaluation.rows[0],
         columns=columns,
         pairs=pairs,
-        associations=[round(float(value), _DIGITS) for value in evaluation.association_training[upper]],
+        associations=[round(float(value), _DIGITS) for value in associations[upper]],
     )
 
 

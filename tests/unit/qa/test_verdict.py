@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from simulacra_qa import evaluate
+from simulacra_qa.intent import Intent
+from simulacra_qa.report import Heading, render
 from simulacra_qa.results import metrics_document, model_metrics
 from simulacra_qa.verdict import Level, findings, verdicts
 
@@ -105,3 +107,40 @@ def test_document_holds_every_column_and_pair(halves: tuple[pd.DataFrame, pd.Dat
     assert len(document["pairs"]) == 6
     low, high = document["intervals"]["overall_max"]
     assert low < document["metrics"]["accuracy"]["overall_max"] < high
+
+
+@pytest.mark.parametrize(
+    ("flaw", "level", "words", "card"),
+    [
+        ("none", "good", "No test found a trace", None),
+        ("copies", "poor", "Do not share these data", "distances"),
+        ("independence", "poor", "differ clearly from the original", "bivariate"),
+        ("no nulls", "poor", "differ clearly from the original", "univariate"),
+        ("shift", "poor", "differ clearly from the original", "univariate"),
+    ],
+)
+def test_headline_and_cards_say_what_is_wrong(
+    halves: tuple[pd.DataFrame, pd.DataFrame], flaw: str, level: str, words: str, card: str | None
+) -> None:
+    synthetic = population(4000, 3)
+    rng = np.random.default_rng(0)
+    if flaw == "copies":
+        synthetic.iloc[:400] = halves[0].iloc[:400]
+    elif flaw == "independence":
+        shuffled = {name: synthetic[name].to_numpy()[rng.permutation(4000)] for name in synthetic}
+        synthetic = pd.DataFrame(shuffled).convert_dtypes()
+    elif flaw == "no nulls":
+        synthetic["note"] = synthetic["note"].fillna("a")
+    elif flaw == "shift":
+        synthetic["age"] += 3
+    evaluation = evaluate(*halves, synthetic, embed=False)
+    document = Intent().document(metrics_document(evaluation), evaluation)
+    assert document["headline"]["level"] == level
+    assert words in document["headline"]["text"]
+    levels = {name: verdict["level"] for name, verdict in document["verdicts"].items()}
+    if card is None:
+        assert set(levels.values()) == {"good"}
+    else:
+        assert levels[card] == "poor"
+    page = render(evaluation, Heading())
+    assert document["headline"]["text"] in page

@@ -20,6 +20,7 @@ _GAP = 14
 _NARROWEST = 100
 _LONGEST = 18
 _LONGEST_BELOW = 14
+_LONGEST_BAR = 20
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,11 +46,12 @@ def gauge(
     )
     return tag(
         "svg",
-        tag("rect", x=0, y=5, width=200, height=8, rx=4, cls="track"),
-        tag("rect", x=0, y=5, width=x(value), height=8, rx=4, cls="fill"),
+        tag("rect", x=0, y=5, width=200, height=8, rx=2, ry=4, cls="track"),
+        tag("rect", x=0, y=5, width=x(value), height=8, rx=2, ry=4, cls="fill"),
         band,
-        tag("line", x1=x(target), x2=x(target), y1=0, y2=18, cls="mark"),
+        tag("line", x1=x(target), x2=x(target), y1=0, y2=18, cls="mark", vector_effect="non-scaling-stroke"),
         viewBox="0 0 200 18",
+        preserveAspectRatio="none",
         cls="gauge",
         aria_hidden="true",
     )
@@ -101,14 +103,14 @@ def _ticks(low: float, high: float, kind: Kind) -> list[tuple[float, str]]:
 
 
 def bars(axis: Axis, training: Floats, synthetic: Floats, *, title: str) -> Markup:
-    """Draws two bars per label: training above synthetic, with the synthetic share in figures."""
-    row, left, width = 18, 112, 320
+    """Draws two bars per label: training above synthetic, with both shares in figures."""
+    row, left, width, figures = 18, 116, 334, 92
     top = max(float(training.max(initial=0)), float(synthetic.max(initial=0))) or 1.0
     parts: list[Markup] = []
     for i, label in enumerate(axis.labels):
         y = i * row
         lengths = [
-            round((width - left - 44) * float(share) / top, 1) for share in (training[i], synthetic[i])
+            round((width - left - figures) * float(share) / top, 1) for share in (training[i], synthetic[i])
         ]
         text = f"{label}: training {training[i]:.1%}, synthetic {synthetic[i]:.1%}"
         parts.append(
@@ -116,10 +118,16 @@ def bars(axis: Axis, training: Floats, synthetic: Floats, *, title: str) -> Mark
                 "g",
                 tag("title", text),
                 tag("rect", x=0, y=y, width=width, height=row, cls="hit"),
-                tag("text", shortened(label), x=left - 6, y=y + 13, text_anchor="end"),
+                tag("text", shortened(label, _LONGEST_BAR), x=left - 6, y=y + 13, text_anchor="end"),
                 tag("rect", x=left, y=y + 3, width=max(lengths[0], 0.5), height=5, cls="t"),
                 tag("rect", x=left, y=y + 9, width=max(lengths[1], 0.5), height=5, cls="s"),
-                tag("text", f"{synthetic[i]:.1%}", x=left + max(lengths) + 5, y=y + 13, cls="figure"),
+                tag(
+                    "text",
+                    f"{100 * training[i]:.1f} → {100 * synthetic[i]:.1f} %",
+                    x=left + max(lengths) + 5,
+                    y=y + 13,
+                    cls="figure",
+                ),
             )
         )
     return tag(
@@ -227,7 +235,7 @@ def matrix(
     """Draws a square matrix over columns, named at the left and below."""
     size = len(names)
     cell = 16 if size <= 40 else 8
-    left = 106 if size <= 100 else 6
+    left = 118 if size <= 100 else 6
     labels = []
     if size <= 100:
         for i, name in enumerate(names):

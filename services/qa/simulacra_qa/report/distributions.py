@@ -92,7 +92,7 @@ def bivariates(view: View) -> Markup | None:
     cards = [_pair_card(view, score) for score in ranked]
     intro = (
         f"The {len(ranked)} of {len(scores):,} pairs that are furthest below their ceiling, the worst first. "
-        "Darker cells hold more rows; in the difference, "
+        "The stronger the colour, the more rows; in the difference, "
     )
     return tag(
         "div",
@@ -167,7 +167,7 @@ def accuracy_matrix(view: View) -> Markup | None:
         evaluation.columns,
         "e",
         title="Distance of every pair's accuracy from its ceiling",
-        caption="Blank: at most 0.25 points below the ceiling. Darkest: 20 points or more.",
+        caption="Blank: at most 0.25 points below the ceiling. Strongest colour: 20 points or more.",
     )
     text = "All pairs, and single columns on the diagonal, by how far their accuracy is below its ceiling."
     return tag(

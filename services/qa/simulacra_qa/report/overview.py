@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from simulacra_qa.headline import headline
 from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
@@ -20,6 +21,8 @@ def summary(view: View) -> Markup:
     """The verdict cards and what stands out."""
     cards = [_card(name, view) for name in _CARDS]
     found = view.findings
+    above = headline(view.verdicts, found, of_dataset=view.intent.of_dataset)
+    sentence = tag("p", _badge(above.level), " ", above.text, cls=f"headline {above.level}")
     stands_out = tag(
         "div",
         tag("h3", "What stands out"),
@@ -31,11 +34,12 @@ def summary(view: View) -> Markup:
         if found
         else tag(
             "p",
-            "Nothing: no column lost its missing values, its mean or its links, and no record was copied.",
+            "Nothing: no column lost its missing values, its mean or its links"
+            + ("." if view.intent.of_dataset else ", and no record was copied."),
         ),
         cls="panel",
     )
-    return tag("div", tag("div", cards, cls="cards"), stands_out)
+    return tag("div", sentence, tag("div", cards, cls="cards"), stands_out)
 
 
 def _badge(level: Level) -> Markup:
@@ -78,15 +82,8 @@ def columns(view: View) -> Markup:
     """The table of all columns with their accuracy and missing shares."""
     marginals = view.evaluation.marginals
     pairs, triples = _by_column(marginals.bivariate), _by_column(marginals.trivariate)
-    head = (
-        "Column",
-        "Kind",
-        "Univariate",
-        "Bivariate",
-        "Trivariate",
-        "Missing, training",
-        "Missing, synthetic",
-    )
+    levels = ["Univariate", *(["Bivariate"] if pairs else []), *(["Trivariate"] if triples else [])]
+    head = ("Column", "Kind", *levels, "Missing, training", "Missing, synthetic")
     rows = []
     for position, name in enumerate(view.evaluation.columns):
         profile = view.evaluation.profiles[position]
@@ -95,9 +92,8 @@ def columns(view: View) -> Markup:
                 "tr",
                 tag("th", name, " ", view.intended(name), scope="row"),
                 tag("td", view.kind(position).lower()),
-                _accuracy_cell([marginals.univariate[position]]),
-                _accuracy_cell(pairs.get(position, [])),
-                _accuracy_cell(triples.get(position, [])),
+                _accuracy_cell(marginals.univariate[position : position + 1]),
+                [_accuracy_cell(each.get(position, [])) for each in (pairs, triples) if each],
                 tag("td", percent(profile.missing[0]), cls="number"),
                 tag("td", percent(profile.missing[2]), cls="number"),
                 data_filter=name.lower(),
@@ -137,9 +133,26 @@ def _accuracy_cell(scores: list[Score]) -> Markup:
 def method(view: View) -> Markup:
     """How the numbers were made."""
     training, holdout, synthetic = view.evaluation.rows
+    width = len(view.evaluation.columns)
+    if view.intent.of_dataset:
+        compared = (
+            f"Compared: {synthetic:,} synthetic rows of {width} columns with protected statistics of "
+            f"{training:,} training rows; no original row is needed. Bins of few training rows are known "
+            "together only, and are compared together. Privacy is judged in the report of the model."
+        )
+        distances = None
+    else:
+        compared = (
+            f"Compared: {training:,} training, {holdout:,} holdout and {synthetic:,} synthetic rows of "
+            f"{width} columns. Accuracy is measured against {view.reference_name}."
+        )
+        distances = (
+            "For distances, numbers and points in time become ranks and categories become corners of a "
+            "simplex, so that the largest difference in one column counts 1; the distance is Euclidean over "
+            "all columns."
+        )
     items = (
-        f"Compared: {training:,} training, {holdout:,} holdout and {synthetic:,} synthetic rows of "
-        f"{len(view.evaluation.columns)} columns. Accuracy is measured against {view.reference_name}.",
+        compared,
         "Accuracy is 1 minus the total variation distance of discretised distributions: ten bins of equal "
         "mass for numbers and points in time, the ten most frequent categories else, with bins of their "
         "own for missing, empty and all other values. Overall accuracy is the mean of univariate and "
@@ -148,8 +161,6 @@ def method(view: View) -> Markup:
         "is expected to reach. It follows exactly from all ways to divide the original into two samples, "
         "and is continued to the sizes at hand. Values well above it mean that the synthetic data repeat "
         "the noise of the training data.",
-        "For distances, numbers and points in time become ranks and categories become corners of a "
-        "simplex, so that the largest difference in one column counts 1; the distance is Euclidean over "
-        "all columns.",
+        distances,
     )
-    return tag("ul", [tag("li", text) for text in items], cls="panel method")
+    return tag("ul", [tag("li", text) for text in items if text], cls="panel method")

@@ -11,6 +11,8 @@ from simulacra_qa.report.view import View
 
 __all__ = ["Heading", "render"]
 
+# What needs the original records, which a data report does not have.
+_OF_RECORDS = ("similarity", "distances", "membership", "attacks", "utility")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
@@ -27,7 +29,9 @@ def render(evaluation: Evaluation, heading: Heading, intent: Intent | None = Non
     """Returns the report as HTML; `intent` says what is intended to differ."""
     view = View.of(evaluation, intent or Intent())
     title = heading.title or "Quality report"
-    contents = [(section, section.render(view)) for section in SECTIONS]
+    hidden = _OF_RECORDS if view.intent.of_dataset else ()
+    sections = [section for section in SECTIONS if section.anchor not in hidden]
+    contents = [(section, section.render(view)) for section in sections]
     shown = [(section, content) for section, content in contents if content is not None]
     training, _, synthetic = evaluation.rows
     facts = [
@@ -45,7 +49,7 @@ def render(evaluation: Evaluation, heading: Heading, intent: Intent | None = Non
             tag("h1", title),
             tag("p", " · ".join(fact for fact in facts if fact)),
         ),
-        tag("nav", menu, _tools(), aria_label="Sections"),
+        tag("nav", tag("div", menu, cls="menu"), tag("div", _tools(), cls="tools"), aria_label="Sections"),
         tag("main", [_section(section.anchor, section.name, content) for section, content in shown]),
         tag("div", id="tip", role="status", hidden="hidden"),
     )
@@ -77,7 +81,7 @@ def _tools() -> Markup:
             tag(
                 "input", type="search", id="filter", placeholder="Filter columns", aria_label="Filter columns"
             ),
-            tag("button", "Theme", type="button", id="theme", aria_label="Switch between light and dark"),
+            tag("button", "Theme", type="button", id="theme", aria_label="Theme: light or dark"),
         )
     )
 

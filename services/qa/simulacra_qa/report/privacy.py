@@ -20,9 +20,10 @@ def distances(view: View) -> Markup | None:
         ("Identical to a record", percent(scores.ims_training, 2), percent(scores.ims_holdout, 2)),
         ("Mean distance to the closest record", f"{scores.dcr_training:.4f}", f"{scores.dcr_holdout:.4f}"),
     )
+    head = ("Synthetic records, against", "training", "holdout")
     table = tag(
         "table",
-        tag("thead", tag("tr", [tag("th", text, scope="col") for text in ("", "training", "holdout")])),
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
         tag(
             "tbody",
             [
