@@ -127,6 +127,46 @@ async def test_overwriting_keeps_types_keys_indexes_and_grants(
     ]
 
 
+async def test_triggers_stay_and_policies_are_not_lost(
+    ada: Client, warehouse: str, source: SourceDatabase
+) -> None:
+    source.run(
+        "CREATE TABLE t (id int)",
+        "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$",
+        "CREATE TRIGGER halt BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION halt()",
+        "CREATE TRIGGER off BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION halt()",
+        "ALTER TABLE t DISABLE TRIGGER off",
+    )
+    triggers = (
+        "SELECT tgname, tgenabled::text, pg_get_triggerdef(oid) FROM pg_trigger "
+        "WHERE tgrelid = 't'::regclass ORDER BY 1"
+    )
+    before = source.fetch(triggers)
+    await write(ada, warehouse, pa.table({"id": [1]}), overwrite=True)
+    assert source.fetch(triggers) == before
+    assert len(before) == 2
+    source.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(AlreadyExists, match="row-level security"):
+        await write(ada, warehouse, pa.table({"id": [2]}), overwrite=True)
+    assert source.fetch("TABLE t") == [(1,)]
+
+
+async def test_sequences_go_on_after_the_new_rows(
+    ada: Client, warehouse: str, source: SourceDatabase
+) -> None:
+    source.run(
+        'CREATE TABLE t (id serial PRIMARY KEY, "Odd.One" int GENERATED ALWAYS AS IDENTITY, x text)',
+        "INSERT INTO t (x) VALUES ('old')",
+    )
+    for _ in range(2):
+        await write(ada, warehouse, pa.table({"id": [7, 9], "Odd.One": [70, 90]}), overwrite=True)
+        source.run("INSERT INTO t (x) VALUES ('new')")
+        assert source.fetch('SELECT id, "Odd.One" FROM t ORDER BY id') == [(7, 70), (9, 90), (10, 91)]
+    await write(ada, warehouse, pa.table({"id": pa.array([], pa.int64())}), overwrite=True)
+    source.run("INSERT INTO t (x) VALUES ('first')", "DROP TABLE t")
+    assert source.fetch("SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relname LIKE 't_%'") == [(0,)]
+
+
 @pytest.mark.parametrize(
     "rows",
     [

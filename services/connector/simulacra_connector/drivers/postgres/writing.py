@@ -77,7 +77,8 @@ class TableWriter:
         """
         if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
             raise location_not_found(schema, f'there is no schema "{schema}"')
-        there = replaced_tables(self._fetch, schema, [table.name for table in tables])
+        appending = mode is WriteMode.APPEND
+        there = replaced_tables(self._fetch, schema, [table.name for table in tables], appending=appending)
         if there and mode is WriteMode.FAIL:
             raise already_there(format_location(schema, next(iter(there))))
         staged: dict[str, str] = {}
@@ -101,7 +102,7 @@ class TableWriter:
         replaced: Mapping[str, Replaced],
     ) -> None:
         new = [table for table in tables if table.name in staged and table.name not in replaced]
-        statements = [sql for old in replaced.values() for sql in old.drop_keys]
+        statements = [sql for old in replaced.values() for sql in old.let_go]
         if replaced:
             # At once, for they may refer to each other.
             statements.append(f"DROP TABLE {', '.join(old.target for old in replaced.values())}")
