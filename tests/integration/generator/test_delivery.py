@@ -1,5 +1,6 @@
 """Synthetic datasets are delivered to databases and buckets whole, with their keys, or not at all."""
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -168,6 +169,36 @@ def test_a_failed_delivery_changes_nothing_and_can_be_started_again(
     dataset.generation.wait(progress_bar=False)
     assert outcomes(dataset)["pets"] == ("DONE", "public.pets", 20)
     assert warehouse.fetch("SELECT count(*) FROM pets") == [(20,)]
+
+
+@pytest.mark.postgres
+def test_a_cancelled_delivery_changes_nothing_and_leaves_no_query_running(
+    client: Simulacra, owners: Generator, warehouse: Warehouse
+) -> None:
+    warehouse.run(
+        "CREATE TABLE pets (name text, kind text, owner int8, age int8)",
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE INSERT ON pets FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    delivery = warehouse.delivery(append_to_tables=True)
+    dataset = client.generate(owners, seed=1, delivery=delivery, wait=False)
+    deadline = time.monotonic() + 60
+    while not warehouse.fetch("SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 5"):
+        assert time.monotonic() < deadline
+    dataset.generation.cancel()
+    with pytest.raises(JobFailed):
+        dataset.generation.wait(progress_bar=False)
+    assert {status for status, _, _ in outcomes(dataset).values()} == {"CANCELED"}
+    assert dataset.generation_status == ProgressStatus.CANCELED
+    assert warehouse.fetch("SELECT 1 FROM pg_stat_activity WHERE application_name = 'simulacra'") == []
+    assert warehouse.fetch("SELECT count(*) FROM pets") == [(0,)]
+    assert warehouse.fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
+
+    warehouse.run("DROP TRIGGER slow ON pets")
+    dataset.generation.start()
+    dataset.generation.wait(progress_bar=False)
+    assert outcomes(dataset)["pets"] == ("DONE", "public.pets", 300)
 
 
 @pytest.mark.postgres
