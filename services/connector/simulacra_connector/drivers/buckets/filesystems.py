@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -93,10 +94,15 @@ def azure(connection: Connection, options: SessionOptions, scratch: Path) -> Ite
 def google(connection: Connection, options: SessionOptions, scratch: Path) -> Iterator[pafs.FileSystem]:
     """Opens Google Cloud Storage with a token for the service account; a stand-in needs none."""
     key = _google_key(connection)
+    patience = timedelta(seconds=options.statement_timeout)
     if options.google_endpoint:
         parts = urlsplit(options.google_endpoint)
         yield pafs.GcsFileSystem(
-            anonymous=True, scheme=parts.scheme, endpoint_override=parts.netloc, project_id=key["project_id"]
+            anonymous=True,
+            scheme=parts.scheme,
+            endpoint_override=parts.netloc,
+            project_id=key["project_id"],
+            retry_time_limit=patience,
         )
         return
     with _google_errors():
@@ -105,6 +111,7 @@ def google(connection: Connection, options: SessionOptions, scratch: Path) -> It
         access_token=credentials.token,
         credential_token_expiration=credentials.expiry,
         project_id=key["project_id"],
+        retry_time_limit=patience,
     )
 
 
