@@ -98,7 +98,7 @@ class GenerationService:
             row = await self._rows.get_for_change(tx, viewer, id)
             dataset, state = dataset_of(row, viewer, {}), DatasetState.model_validate(row["state"])
             self._check(dataset)
-            if state.job_id is not None and await self._delivers(tx, state.job_id) == bool(dataset.delivery):
+            if state.job_id is not None and await self._fits(tx, state.job_id, dataset):
                 job = await self._jobs.restart(tx, state.job_id, owner=viewer)
             else:
                 job = await self._jobs.submit(tx, self._plan(viewer, dataset, controls, seed))
@@ -141,7 +141,10 @@ class GenerationService:
         trained = await trained_generator(self._trainer, config.generator_id)
         return checked_controls(trained, config.tables, seed=seed, computes=self._computes, probe=False)
 
-    async def _delivers(self, tx: Transaction, job_id: str) -> bool:
+    async def _fits(self, tx: Transaction, job_id: str, dataset: SyntheticDataset) -> bool:
+        """Tells whether a job has the step that a delivery needs, which may be newer than the job."""
+        if dataset.delivery is None:
+            return True
         steps = (await self._jobs.load(tx.connection, job_id)).to_domain().progress.steps or ()
         return any(step.step_code is StepCode.DELIVER_DATA for step in steps)
 

@@ -201,6 +201,7 @@ def test_a_cancelled_delivery_changes_nothing_and_leaves_no_query_running(
     assert outcomes(dataset)["pets"] == ("DONE", "public.pets", 300)
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_delivery_that_failed_may_go_elsewhere(
     client: Simulacra, owners: Generator, warehouse: Warehouse, postgres_server: PostgresServer
@@ -219,6 +220,28 @@ def test_a_delivery_that_failed_may_go_elsewhere(
     dataset.generation.start()
     dataset.generation.wait(progress_bar=False)
     assert other.fetch("SELECT count(*) FROM pets") == [(300,)]
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_delivery_may_be_given_up_and_taken_up(
+    client: Simulacra, owners: Generator, warehouse: Warehouse
+) -> None:
+    warehouse.run("CREATE TABLE pets (a int)")
+    config = {"generator_id": owners.id, "seed": 1, "delivery": warehouse.delivery(overwrite_tables=True)}
+    dataset = client.synthetic_datasets.create(config)
+    dataset.generation.start()
+    with pytest.raises(JobFailed, match="is not in the table"):
+        dataset.generation.wait(progress_bar=False)
+    assert warehouse.fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
+    generated = (dataset.generation.progress().steps or [])[0].end_date
+    warehouse.run("DROP TABLE pets")
+    dataset.update(delivery=warehouse.delivery())
+    dataset.generation.start()
+    dataset.generation.wait(progress_bar=False)
+    assert warehouse.fetch("SELECT count(*) FROM pets") == [(300,)]
+    steps = dataset.generation.progress().steps or []
+    assert steps[0].end_date == generated  # what was there was not generated again
 
 
 @pytest.mark.postgres
