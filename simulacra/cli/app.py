@@ -34,6 +34,10 @@ class Reference(StrEnum):
     ORIGINAL = "training+holdout"
 
 
+def _given(path: Path) -> Path | None:
+    return None if str(path) == "-" else path
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         import simulacra
@@ -130,6 +134,29 @@ def qa(
     reference: Annotated[
         Reference, typer.Option(help="What accuracy is measured against.", case_sensitive=False)
     ] = Reference.TRAINING,
+    key: Annotated[
+        str | None, typer.Option(help="The column that says whose a row is, if several are of one subject.")
+    ] = None,
+    context: Annotated[
+        tuple[Path, Path, Path] | None,
+        typer.Option(
+            metavar="TRAINING HOLDOUT SYNTHETIC",
+            help="Files that describe the subjects; --key refers to them.",
+        ),
+    ] = None,
+    context_key: Annotated[
+        str | None, typer.Option(help="The column of --context that --key refers to.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The column that models are to predict, learning from synthetic or training rows; "
+            "(detect) finds one."
+        ),
+    ] = None,
+    embed: Annotated[
+        bool, typer.Option("--embed/--no-embed", help="Also compare records as texts, which takes longer.")
+    ] = True,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and data give the same numbers.")] = 0,
     title: Annotated[
         str, typer.Option(help="The report's title. By default the synthetic file's name.")
@@ -142,11 +169,16 @@ def qa(
     run(
         Task(
             training=training,
-            holdout=None if str(holdout) == "-" else holdout,
+            holdout=_given(holdout),
             synthetic=synthetic,
             report=report,
             metrics=metrics,
             reference=reference.value,
+            key=key,
+            context=(context[0], _given(context[1]), context[2]) if context else None,
+            context_key=context_key,
+            target=target,
+            embed=embed,
             seed=seed,
             title=title,
         ),

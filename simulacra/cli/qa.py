@@ -18,7 +18,7 @@ from simulacra.cli.output import console, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulacra_qa.evaluation import Evaluation
+    from simulacra_qa.evaluation import Context, Evaluation
 
 __all__ = ["Task", "run"]
 
@@ -33,6 +33,11 @@ class Task:
     report: Path | None = None
     metrics: Path | None = None
     reference: str = "training"
+    key: str | None = None
+    context: tuple[Path, Path | None, Path] | None = None
+    context_key: str | None = None
+    target: str | None = None
+    embed: bool = True
     seed: int = 0
     title: str = ""
 
@@ -77,12 +82,37 @@ def _evaluate(task: Task, told: "Callable[[int, int], None]") -> "Evaluation":
     training = read_table(task.training, role="TRAINING")
     holdout = read_table(task.holdout, role="HOLDOUT") if task.holdout else None
     synthetic = read_table(task.synthetic, role="SYNTHETIC")
-    options = Options(reference=Reference(task.reference), seed=task.seed)
-    for step in evaluation_steps(training, holdout, synthetic, options):
+    options = Options(
+        reference=Reference(task.reference),
+        seed=task.seed,
+        key=task.key,
+        target=task.target,
+        embed=task.embed,
+    )
+    for step in evaluation_steps(training, holdout, synthetic, options, _context(task)):
         if isinstance(step, Evaluation):
             return step
         told(step.value, step.max)
     raise AssertionError("the last step is the evaluation")
+
+
+def _context(task: Task) -> "Context | None":
+    from simulacra.errors import InvalidArgument
+    from simulacra_qa.evaluation import Context
+    from simulacra_qa.files import read_table
+
+    if task.context is None:
+        return None
+    if task.context_key is None or task.key is None:
+        raise InvalidArgument.of("--context", "give --key, and --context-key, the column that it refers to")
+    if (task.context[1] is None) != (task.holdout is None):
+        raise InvalidArgument.of("--context", "a holdout and its context go together; - for none of both")
+    training, holdout, synthetic = (
+        read_table(path, role="--context") if path else None for path in task.context
+    )
+    assert training is not None
+    assert synthetic is not None
+    return Context(training, holdout, synthetic, task.context_key)
 
 
 def _check(task: Task) -> None:

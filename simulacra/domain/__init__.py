@@ -107,6 +107,7 @@ from simulacra.domain.probe import (
 from simulacra.domain.qa import (
     ColumnScore,
     DataLocation,
+    EvaluationContext,
     EvaluationReference,
     PairScore,
     ScoreBin,
@@ -197,6 +198,7 @@ __all__ = [
     "DataLocation",
     "DifferentialPrivacyConfig",
     "Distances",
+    "EvaluationContext",
     "EvaluationReference",
     "FairnessConfig",
     "ForeignKey",

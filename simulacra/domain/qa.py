@@ -2,7 +2,7 @@
 
 from simulacra.domain.base import Enumeration, Identifier, Model
 
-__all__ = ["ColumnScore", "DataLocation", "EvaluationReference", "PairScore", "ScoreBin"]
+__all__ = ["ColumnScore", "DataLocation", "EvaluationContext", "EvaluationReference", "PairScore", "ScoreBin"]
 
 
 class EvaluationReference(Enumeration):
@@ -17,6 +17,15 @@ class DataLocation(Model):
 
     connector_id: Identifier
     location: str = ""
+
+
+class EvaluationContext(Model):
+    """Where the tables are in which the subjects of a comparison's rows are described."""
+
+    synthetic: DataLocation
+    training: DataLocation
+    holdout: DataLocation | None = None
+    key_column: Identifier
 
 
 class ScoreBin(Model):

@@ -9,6 +9,7 @@ from simulacra.artifacts import Artifact, ArtifactStore
 from simulacra.domain import (
     ColumnScore,
     DataLocation,
+    EvaluationContext,
     EvaluationReference,
     Job,
     JobKind,
@@ -24,14 +25,17 @@ from simulacra.jobs import JobPlan, JobStore, StepPlan
 from simulacra.rpc import Principal
 from simulacra.rpc.downloads import DownloadFile
 from simulacra.store import Database, body_hash, idempotent, remember
+from simulacra_qa.evaluation import DETECT, Options
 from simulacra_qa.peers import ConnectorPeer
 from simulacra_qa.shares import read_pairs
 from simulacra_qa.tasks import METRICS_FILE, PAIRS_FILE, REPORT_FILE, read_json
 
-__all__ = ["ROLES", "EvaluationJobs", "EvaluationOrder", "report_artifact"]
+__all__ = ["ALL_ROLES", "ROLES", "EvaluationJobs", "EvaluationOrder", "report_artifact"]
 
 ROLES = ("training", "holdout", "synthetic")
 """What the data of an evaluation are, and the keys of the steps that read them."""
+ALL_ROLES = (*ROLES, *(f"context_{role}" for role in ROLES))
+"""With those of the context."""
 
 _METHOD = "Evaluate"
 _REPORT_KEY = "report"
@@ -41,7 +45,7 @@ _LONGEST_TITLE = 256
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOrder:
-    """What a client wants judged, and how; `holdout` may be missing."""
+    """What a client wants judged, and how; the fields are those of the contract's EvaluateRequest."""
 
     synthetic: DataLocation | None
     training: DataLocation | None
@@ -49,16 +53,33 @@ class EvaluationOrder:
     title: str | None = None
     seed: int = 0
     reference: EvaluationReference = EvaluationReference.TRAINING
+    key: str | None = None
+    context: EvaluationContext | None = None
+    target: str | None = None
+    embed: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Returns the order as JSON values."""
         places = {role: place.model_dump(mode="json") for role, place in self.places.items()}
-        return {**places, "title": self.title, "seed": self.seed, "reference": self.reference.value}
+        return {**places, "title": self.title, **self.how}
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How to compare, as JSON values."""
+        return {
+            "seed": self.seed,
+            "reference": self.reference.value,
+            "key": self.key or "",
+            "context_key": self.context.key_column if self.context else "",
+            "target": self.target or "",
+            "embed": self.embed,
+        }
 
     @property
     def places(self) -> dict[str, DataLocation]:
         """The data by role, of those that are given."""
         given = {role: getattr(self, role) for role in ROLES}
+        given |= {f"context_{role}": getattr(self.context, role, None) for role in ROLES}
         return {role: place for role, place in given.items() if place is not None}
 
 
@@ -184,21 +205,28 @@ class EvaluationJobs:
                 raise InvalidArgument.of(role, "is required")
         if order.title and len(order.title) > _LONGEST_TITLE:
             raise InvalidArgument.of("title", f"has {len(order.title)} characters; at most {_LONGEST_TITLE}")
+        if order.context is not None and order.key is None:
+            raise InvalidArgument.of(
+                "key_column", "is required with a context: name the column that refers to it"
+            )
+        if order.context is not None and (order.context.holdout is None) != (order.holdout is None):
+            raise InvalidArgument.of("context.holdout", "a holdout and its context go together")
         names = await self._checked(order)
         title = order.title or f"Quality of {names['synthetic']}"
+        # A sample of rows would tear subjects apart; of those, whole ones are drawn later.
+        most = None if order.key else Options().max_rows
         pulls = [
-            StepPlan(role, StepCode.PULL_TRAINING_DATA, payload={**place.model_dump(), "seed": order.seed})
+            StepPlan(
+                role,
+                StepCode.PULL_TRAINING_DATA,
+                payload={**place.model_dump(), "seed": order.seed, "max_rows": most},
+            )
             for role, place in order.places.items()
         ]
         compare = StepPlan(
             _REPORT_KEY,
             StepCode.CREATE_DATA_REPORT,
-            payload={
-                "title": title,
-                "table_name": names["synthetic"],
-                "seed": order.seed,
-                "reference": order.reference.value,
-            },
+            payload={"title": title, "table_name": names["synthetic"], **order.how},
             after=list(order.places),
         )
         return JobPlan(
@@ -214,18 +242,27 @@ class EvaluationJobs:
         roles = list(order.places)
         found = await asyncio.gather(*(self._described(role, order.places[role]) for role in roles))
         described = dict(zip(roles, found, strict=True))
-        expected = described["training"][1]
         for role, (_, columns) in described.items():
-            for missing in (name for name in expected if name not in columns):
-                hint = did_you_mean(missing, list(columns))
+            like = "context_training" if role.startswith("context_") else "training"
+            for missing in (name for name in described[like][1] if name not in columns):
+                hint = did_you_mean(missing, columns)
+                field = role.replace("_", ".")
                 raise InvalidArgument.of(
-                    role, f'the table lacks the column "{missing}" of the training table{hint}'
+                    field, f'the table lacks the column "{missing}" of the training table{hint}'
                 )
+        own, around = described["training"][1], described.get("context_training", ("", []))[1]
+        named = [("key_column", order.key, own), ("target_column", order.target, own)]
+        if order.context is not None:
+            named.append(("context.key_column", order.context.key_column, around))
+        for field, name, columns in named:
+            if name and name not in columns and (field, name) != ("target_column", DETECT):
+                hint = did_you_mean(name, columns)
+                raise InvalidArgument.of(field, f'column "{name}" is not in the training table{hint}')
         return {role: name for role, (name, _) in described.items()}
 
     async def _described(self, role: str, place: DataLocation) -> tuple[str, list[str]]:
         if not place.connector_id:
-            raise InvalidArgument.of(f"{role}.connector_id", "is required")
+            raise InvalidArgument.of(f"{role.replace('_', '.')}.connector_id", "is required")
         connector = await self._connectors.get(place.connector_id)
         schema = await self._connectors.schema(place.connector_id, place.location)
         name = place.location.rpartition("/")[2] or connector.name or role

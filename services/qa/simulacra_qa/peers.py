@@ -28,7 +28,7 @@ class ConnectorPeer:
         return from_proto(await self._connectors.GetSchema(request), TableSchema)
 
     async def pull(
-        self, connector_id: str, location: str, artifact: str, *, max_rows: int, seed: int
+        self, connector_id: str, location: str, artifact: str, *, max_rows: int | None, seed: int
     ) -> AsyncIterator[internal_pb2.PullTableProgress]:
         """Has a random sample of a table read into an artifact; yields how far it is."""
         request = internal_pb2.PullTableRequest(

@@ -32,6 +32,11 @@ class EvaluationRequest:
     table_name: str = ""
     seed: int = 0
     keep_statistics: bool = True
+    key: str = ""
+    context_synthetic: str = ""
+    context_training: str = ""
+    context_holdout: str = ""
+    context_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

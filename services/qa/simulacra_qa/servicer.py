@@ -5,7 +5,14 @@ from contextlib import aclosing
 from typing import Any
 
 from simulacra import wire
-from simulacra.domain import ColumnScore, DataLocation, EvaluationReference, ModelMetrics, ReportFormat
+from simulacra.domain import (
+    ColumnScore,
+    DataLocation,
+    EvaluationContext,
+    EvaluationReference,
+    ModelMetrics,
+    ReportFormat,
+)
 from simulacra.rpc import current_principal
 from simulacra.rpc.downloads import stream_file
 from simulacra.v1 import (
@@ -86,6 +93,11 @@ def _request(request: internal_pb2.EvaluateArtifactsRequest) -> EvaluationReques
         title=request.title,
         table_name=request.table_name,
         seed=request.seed,
+        key=request.key_column,
+        context_synthetic=request.context_synthetic_artifact,
+        context_training=request.context_training_artifact,
+        context_holdout=request.context_holdout_artifact,
+        context_key=request.context_key_column,
     )
 
 
@@ -123,6 +135,12 @@ def _order(request: qa_pb2.EvaluateRequest) -> EvaluationOrder:
         title=request.title or None,
         seed=request.seed,
         reference=enum_from_proto(request.reference, EvaluationReference) or EvaluationReference.TRAINING,
+        key=request.key_column or None,
+        context=from_proto(request.context, EvaluationContext, prefix="context")
+        if request.HasField("context")
+        else None,
+        target=request.target_column or None,
+        embed=request.embed if request.HasField("embed") else True,
     )
 
 

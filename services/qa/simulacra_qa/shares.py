@@ -70,7 +70,23 @@ def pair_file(evaluation: Evaluation) -> bytes:
                 cells = (names[first], names[second], *figures, *labels, *shares)
                 rows.append(dict(zip(_SCHEMA.names, cells, strict=True)))
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+        writer.write_table(_unfolding(evaluation))
     return sink.getvalue()
+
+
+def _unfolding(evaluation: Evaluation) -> pa.Table:
+    """The scores of each column with itself in the next row, which have no distribution here."""
+    scores = evaluation.coherence.transitions if evaluation.coherence else ()
+    rows = [
+        {
+            "first_column": evaluation.columns[score.columns[0]],
+            "second_column": evaluation.columns[score.columns[1]],
+            "accuracy": round(score.accuracy, _DIGITS),
+            "accuracy_max": round(score.ceiling, _DIGITS),
+        }
+        for score in scores
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
 def read_pairs(file: bytes) -> Iterator[PairScore]:

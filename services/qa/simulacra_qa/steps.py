@@ -6,8 +6,7 @@ from functools import partial
 from simulacra.domain import EvaluationReference, JobKind, StepCode
 from simulacra.jobs import Handler, StepContext, StepResult
 from simulacra.rpc import acting_as
-from simulacra_qa.evaluation import Options
-from simulacra_qa.jobs import ROLES
+from simulacra_qa.jobs import ALL_ROLES
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.peers import ConnectorPeer
 
@@ -47,7 +46,7 @@ class EvaluationSteps:
             ctx.payload["connector_id"],
             ctx.payload["location"],
             artifact,
-            max_rows=Options().max_rows,
+            max_rows=ctx.payload["max_rows"],
             seed=ctx.payload["seed"] & _NO_SIGN,
         ):
             rows = progress.rows
@@ -58,7 +57,7 @@ class EvaluationSteps:
     async def compare(self, ctx: StepContext) -> StepResult:
         """Compares the tables in a worker, which writes the report."""
         report = ctx.artifact_name("report")
-        names = {role: ctx.outputs[role]["artifact"] if role in ctx.outputs else "" for role in ROLES}
+        names = {role: ctx.outputs.get(role, {}).get("artifact", "") for role in ALL_ROLES}
         payload = {
             **names,
             "report": report,
@@ -66,6 +65,7 @@ class EvaluationSteps:
             "table_name": ctx.payload["table_name"],
             "seed": ctx.payload["seed"],
             "reference": _REFERENCES[EvaluationReference(ctx.payload["reference"])].value,
+            **{name: ctx.payload[name] for name in ("key", "context_key", "target", "embed")},
         }
         result = await ctx.execute(EVALUATE_TASK, payload)
         return StepResult({"report": report, "metrics": result["metrics"]})

@@ -10,7 +10,7 @@ from simulacra.artifacts import Artifact, ArtifactStore
 from simulacra.errors import ArtifactNotFound
 from simulacra.jobs.task import Task, TaskContext, TaskProgress
 from simulacra_qa.against import Asked, Compared, compare_steps
-from simulacra_qa.evaluation import Evaluation, Options, evaluation_steps
+from simulacra_qa.evaluation import Context, Evaluation, Options, evaluation_steps
 from simulacra_qa.intent import Intent
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.report import Heading, render
@@ -31,6 +31,7 @@ REPORT_FILE, METRICS_FILE, PAIRS_FILE = "report.html", "metrics.json", "pairs.pa
 _NO_SIGN = 2**63 - 1
 _WHOLE = 110
 _WRITING = 105
+_ROLES = ("training", "holdout", "synthetic")
 
 
 def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
@@ -39,20 +40,29 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
     Args:
         payload: `training`, `holdout` (may be empty), `synthetic` and `report` are names of artifacts;
             `title` and `table_name` are for the report; `seed` seeds everything random; `reference` is a
-            `Reference`, TRAINING if it is missing; `keep_statistics` says whether the artifact also gets the
-            protected statistics that `compare_with_statistics` needs.
+            `Reference`, TRAINING if it is missing; `key`, `target`, `embed`, `context_training` and so on are
+            as in `Options` and `Context`, and may be missing or empty; `keep_statistics` says whether the
+            artifact also gets the protected statistics that `compare_with_statistics` needs.
         context: Where artifacts are.
     """
     reference = Reference(payload.get("reference", Reference.TRAINING))
-    options = Options(seed=payload["seed"] & _NO_SIGN, reference=reference)
-    tables = [
-        _read(context.artifacts, payload[role], options, stream)
-        for stream, role in enumerate(("training", "holdout", "synthetic"))
-    ]
-    training, holdout, synthetic = tables
-    assert training is not None
-    assert synthetic is not None
-    for step in evaluation_steps(training, holdout, synthetic, options):
+    options = Options(
+        seed=payload["seed"] & _NO_SIGN,
+        reference=reference,
+        key=payload.get("key") or None,
+        target=payload.get("target") or None,
+        embed=payload.get("embed", True),
+    )
+
+    def read(prefix: str) -> tuple[pa.Table, pa.Table | None, pa.Table]:
+        names = [payload.get(f"{prefix}{role}", "") for role in _ROLES]
+        found = [_read(context.artifacts, name, options, stream) for stream, name in enumerate(names)]
+        assert found[0] is not None
+        assert found[2] is not None
+        return found[0], found[1], found[2]
+
+    around = Context(*read("context_"), key=payload["context_key"]) if payload.get("context_key") else None
+    for step in evaluation_steps(*read(""), options, around):
         if isinstance(step, Evaluation):
             evaluation = step
         else:
@@ -97,7 +107,7 @@ def _read(artifacts: ArtifactStore, name: str, options: Options, stream: int) ->
         return None
     artifact = artifacts.open(name)
     rows = artifact.manifest.rows or 0
-    if rows <= options.max_rows:
+    if rows <= options.max_rows or options.key:  # whole subjects are drawn where rows have any
         return artifact.table()
     picked = np.random.default_rng([options.seed, stream]).choice(rows, options.max_rows, replace=False)
     picked.sort()

@@ -13,6 +13,7 @@ from simulacra.client._requests import validated
 from simulacra.domain import (
     ColumnScore,
     DataLocation,
+    EvaluationContext,
     EvaluationReference,
     Job,
     ModelMetrics,
@@ -38,6 +39,10 @@ class AsyncEvaluations:
         title: str | None = None,
         seed: int | None = None,
         reference: EvaluationReference | str | None = None,
+        key_column: str | None = None,
+        context: EvaluationContext | Mapping[str, Any] | None = None,
+        target_column: str | None = None,
+        embed: bool | None = None,
     ) -> Job:
         """Starts an evaluation and returns its job; `jobs.wait` waits for it.
 
@@ -49,6 +54,10 @@ class AsyncEvaluations:
             title: The report's title.
             seed: The seed of everything random.
             reference: What accuracy is measured against: TRAINING (the default) or TRAINING_AND_HOLDOUT.
+            key_column: The column that says whose a row is; needed if several are of one subject.
+            context: The tables that describe the subjects, like those above, and their `key_column`.
+            target_column: The column that models are to predict from synthetic and from training data.
+            embed: Whether records are also compared as texts; by default they are.
 
         Raises:
             InvalidArgument: If a table lacks a column of the training table.
@@ -62,6 +71,10 @@ class AsyncEvaluations:
             title=title,
             seed=seed,
             reference=EvaluationReference(reference) if reference is not None else None,
+            key_column=key_column,
+            context=await self._context(context) if context is not None else None,
+            target_column=target_column,
+            embed=embed,
             request_id=new_request_id(),
         )
 
@@ -83,6 +96,15 @@ class AsyncEvaluations:
     ) -> Path:
         """Writes the report of an ended evaluation to a file and returns its path."""
         return await download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)
+
+    async def _context(self, context: EvaluationContext | Mapping[str, Any]) -> EvaluationContext:
+        if isinstance(context, EvaluationContext):
+            return context
+        given = dict(context)
+        for role in ("synthetic", "training", "holdout"):
+            if given.get(role) is not None:
+                given[role] = await self._place(given[role], f"context_{role}")
+        return validated(EvaluationContext, given)
 
     async def _place(self, data: object, role: str) -> DataLocation:
         if isinstance(data, DataLocation):

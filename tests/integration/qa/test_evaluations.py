@@ -144,6 +144,42 @@ def test_frames_are_uploaded_and_a_holdout_is_not_needed(client: Simulacra) -> N
     assert metrics.distances is None
 
 
+def trips(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Subjects, and a few rows of each."""
+    rng = np.random.default_rng(seed)
+    ids = np.arange(200) + 1000 * seed
+    subjects = pd.DataFrame({"id": ids, "kind": rng.choice(["a", "b"], 200)})
+    owner = np.repeat(ids, rng.integers(1, 5, 200))
+    rows = pd.DataFrame({"owner": owner, "cost": rng.normal(0, 1, len(owner))})
+    return subjects, rows.assign(mode=rng.choice(["bus", "car"], len(owner)))
+
+
+def test_sequences_with_their_context_are_judged(client: Simulacra) -> None:
+    parts = [trips(seed) for seed in (1, 2, 3)]
+    roles = ("training", "holdout", "synthetic")
+    context: dict[str, Any] = {role: subjects for role, (subjects, _) in zip(roles, parts, strict=True)}
+    rows: dict[str, Any] = {role: part for role, (_, part) in zip(roles, parts, strict=True)}
+    job = client.evaluations.start(
+        **rows,
+        key_column="owner",
+        context={**context, "key_column": "id"},
+        target_column="mode",
+        embed=False,
+    )
+    client.jobs.wait(job.id, progress_bar=False)
+    metrics, columns, pairs = client.evaluations.metrics(job.id)
+    assert metrics.accuracy is not None
+    assert metrics.accuracy.coherence == pytest.approx(metrics.accuracy.coherence_max, abs=0.1)
+    assert metrics.utility is not None
+    assert metrics.utility.target == "mode"
+    assert metrics.similarity is not None
+    assert "not asked for" in metrics.similarity.embedding_absent_reason
+    assert [score.column for score in columns] == ["cost", "mode"]
+    named = {(pair.first_column, pair.second_column) for pair in pairs}
+    assert {("cost", "mode"), ("cost", "cost"), ("mode", "mode")} < named
+    assert {(column, "kind (context)") for column in ("cost", "mode")} < named
+
+
 async def test_repeat_with_the_same_request_id_starts_nothing(
     channel: ServiceChannel, places: dict[str, Any]
 ) -> None:
@@ -170,6 +206,22 @@ async def test_wrong_requests_name_field_and_way_out(
     )
     with pytest.raises(InvalidArgument, match=r'synthetic: the table lacks the column "age".*aeg'):
         await stub.Evaluate(request_of(places | {"synthetic": DataLocation(connector_id=narrow)}))
+    around = qa_pb2.EvaluationContext(
+        synthetic=wire.to_proto(places["synthetic"], qa_pb2.DataLocation),
+        training=wire.to_proto(places["training"], qa_pb2.DataLocation),
+        key_column="aeg",
+    )
+    for fields, words in (
+        ({"context": around}, "key_column: is required with a context"),
+        ({"context": around, "key_column": "age"}, "context.holdout: "),
+        ({"key_column": "aeg"}, r'key_column: column "aeg" is not in .*age'),
+        ({"target_column": "aeg"}, r'target_column: column "aeg" is not in .*age'),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            await stub.Evaluate(request_of(places, **fields))
+    alone = {role: place for role, place in places.items() if role != "holdout"}
+    with pytest.raises(InvalidArgument, match=r'context.key_column: column "aeg"'):
+        await stub.Evaluate(request_of(alone, context=around, key_column="age"))
     with pytest.raises(InvalidArgument, match="job_id: is required"):
         _ = [part async for part in stub.GetMetrics(qa_pb2.GetMetricsRequest())]
     with pytest.raises(JobNotFound):

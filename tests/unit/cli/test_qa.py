@@ -93,6 +93,34 @@ def test_without_holdout_there_are_no_distances(capsys: pytest.CaptureFixture[st
     assert json.loads(out)["metrics"]["distances"] is None
 
 
+def test_sequences_with_their_context_are_judged(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for seed, role in enumerate(("training", "holdout", "synthetic")):
+        subjects = people(150, seed).assign(id=range(150))
+        rng = np.random.default_rng(seed)
+        owner = np.repeat(np.arange(150), 3)
+        rows = pd.DataFrame(
+            {"owner": owner, "cost": rng.normal(0, 1, 450), "mode": rng.choice(["a", "b"], 450)}
+        )
+        for name, frame in (("rows", rows), ("subjects", subjects)):
+            frame.to_parquet(tmp_path / f"{role}-{name}.parquet")
+    paths = [
+        [str(tmp_path / f"{role}-{name}.parquet") for role in ("training", "holdout", "synthetic")]
+        for name in ("rows", "subjects")
+    ]
+    asked = ["--key", "owner", "--context", *paths[1], "--context-key", "id", "--target", "(detect)"]
+    code, out, err = run(capsys, *paths[0], *asked, "--no-embed", "--json")
+    assert code == 0, err
+    metrics = json.loads(out)["metrics"]
+    assert metrics["accuracy"]["coherence"] == pytest.approx(metrics["accuracy"]["coherence_max"], abs=0.1)
+    assert metrics["utility"]["target"] in ("cost", "mode")
+    code, _, err = run(capsys, *paths[0], "--context", *paths[1])
+    assert code == ExitCode.INVALID_INPUT
+    assert "--context-key" in err
+    code, _, err = run(capsys, *paths[0], "--key", "nobody")
+    assert code == ExitCode.INVALID_INPUT
+    assert "nobody" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from simulacra.errors import CorruptBundle, InvalidArgument
-from simulacra_qa import evaluate
+from simulacra_qa import Context, evaluate
 from simulacra_qa.against import Asked, Compared, compare_steps
 from simulacra_qa.metrics.columns import as_table
 from simulacra_qa.report import Heading, render
@@ -175,6 +175,22 @@ def test_types_may_have_changed_since_training(statistics: Statistics) -> None:
     )
     first, second = (compared(statistics, each) for each in (synthetic, texts))
     assert shortfall(first) == pytest.approx(shortfall(second), abs=1e-6)
+
+
+def test_statistics_leave_key_and_context_out() -> None:
+    def trips(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rng = np.random.default_rng(seed)
+        subjects = pd.DataFrame({"id": range(300), "kind": rng.choice(["a", "b"], 300)})
+        owner = np.repeat(np.arange(300), rng.integers(1, 5, 300))
+        return subjects, pd.DataFrame({"owner": owner, "cost": rng.normal(0, 1, len(owner)), "n": owner % 3})
+
+    parts = [trips(seed) for seed in range(3)]
+    (training, holdout, synthetic), rows = ([part[i] for part in parts] for i in (0, 1))
+    context = Context(training, holdout, synthetic, "id")
+    evaluation = evaluate(*rows, key="owner", context=context, embed=False)
+    found = Statistics.from_bytes(statistics_of(evaluation).to_bytes())
+    assert [column.name for column in found.columns] == ["cost", "n"]
+    assert max(shortfall(compared(found, trips(7)[1]))) < 0.02
 
 
 def test_hostile_names_and_values_stay_text() -> None:

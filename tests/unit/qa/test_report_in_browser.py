@@ -60,7 +60,7 @@ def test_page_runs_nothing_from_data_loads_nothing_and_fits(browser: Browser, pa
     return {problems: window.problems, loaded: performance.getEntriesByType("resource").length,
             title: document.title, heading: document.querySelector("h1").textContent,
             wide: document.documentElement.scrollWidth - window.innerWidth,
-            columns: [...document.querySelectorAll("#columns tbody th")].map((e) => e.firstChild.data.trim())};
+            columns: [...document.querySelectorAll("#columns tbody th")].map((e) => e.firstChild.data)};
     """
     for page in pages.values():
         for width in (1300, 500):
@@ -68,7 +68,7 @@ def test_page_runs_nothing_from_data_loads_nothing_and_fits(browser: Browser, pa
             assert seen["problems"] == []
             assert seen["loaded"] == 0
             assert seen["title"] == seen["heading"] == HOSTILE
-            assert seen["columns"] == list(people(1, 0))
+            assert [name.strip() for name in seen["columns"]] == list(people(1, 0))
             assert seen["wide"] <= 0
 
 
