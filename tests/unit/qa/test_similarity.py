@@ -106,6 +106,15 @@ def test_without_weights_the_metric_is_absent_and_says_why(tmp_path: Path) -> No
     assert isinstance(find_weights(tmp_path), Absent)
 
 
+def test_broken_weights_do_not_break_the_report(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    found = similarity_of(evaluation_of(Options(embedder=tmp_path), *(visits(60, seed) for seed in range(3))))
+    assert found.cosine_similarity_training_synthetic is None
+    assert f'the weights in "{tmp_path}" cannot be read' in found.embedding_absent_reason
+
+
 def test_records_read_as_people_write_them() -> None:
     table = pa.table({"b": [1.0, 2.5], "a": ["x", None], "c": [float("nan"), 1 / 3], "d": ["y" * 2000, "z"]})
     first, second = record_texts(table)

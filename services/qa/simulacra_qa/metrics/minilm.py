@@ -78,6 +78,9 @@ class Embedder:
 
     Args:
         folder: Holds `model.safetensors` and `tokenizer.json`.
+
+    Raises:
+        ValueError: The weights are of another model. Unreadable files raise what their readers raise.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,6 +91,9 @@ class Embedder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MOST_TOKENS)
         self._weights = load_file(str(folder / _FILES[0]))
+        shape = tuple(self._weights[f"encoder.layer.{_LAYERS - 1}.output.dense.weight"].shape)
+        if shape != (_WIDTH, 4 * _WIDTH):
+            raise ValueError(f"its layers are {shape}, not {(_WIDTH, 4 * _WIDTH)}: this is another model")
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Returns unit vectors (texts, 384); equal texts are computed once."""

@@ -19,7 +19,7 @@ from simulacra_qa.metrics.minilm import Absent, Embedder, Vectors, find_weights
 __all__ = ["Embedded", "Similar", "embed_texts", "record_texts", "sequence_texts", "similarity"]
 
 LEAST_RECORDS, MOST_RECORDS = 500, 1_000
-_TOKENS = 75_000
+_TOKENS = 50_000
 _LONGEST = 1_000
 _FOLDS = 10
 _LEAST_TO_TELL = 50
@@ -85,7 +85,10 @@ def embed_texts(parts: Sequence[Sequence[str]], weights: Path | None) -> Embedde
     folder = find_weights(weights)
     if isinstance(folder, Absent):
         return folder
-    embedder = Embedder(folder)
+    try:
+        embedder = Embedder(folder)
+    except Exception as error:  # whatever is wrong with the files, the rest of the report must not miss out
+        return Absent(f'the weights in "{folder}" cannot be read ({error}); get the folder again')
     first = [text for part in parts for text in part[:50]]
     length = embedder.tokens(first) / max(len(first), 1)
     most = int(np.clip(_TOKENS / (3 * max(length, 1.0)), LEAST_RECORDS, MOST_RECORDS))
