@@ -1,18 +1,24 @@
-"""The quality metrics' own quality: `python -m benchmarks.qa [TABLE] [--draws 200] [--wide]`.
+"""The quality metrics' own quality: `python -m benchmarks.qa [TABLE] [--draws 200] [--wide] [--peer PYTHON]`.
 
 - *Calibration*: training, holdout and synthetic data are draws of one distribution, so every alarm is false.
   At level .05, each test may raise 3 to 19 in 200 draws (the central 99.8 % of a binomial).
 - *Power*: the same with a tenth of the synthetic records copied from training.
 - *Speed*: a table is split in halves; training half, holdout half and a resample of both are evaluated,
-  report included. `--wide` adds one of 100,000 rows and 100 columns.
+  report included, once without and, if weights are there, once with embedding texts. `--wide` adds one of
+  100,000 rows and 100 columns.
+- *Referee*: with `--peer`, an interpreter that has mostlyai-qa scores the same three tables; ours then takes
+  training and holdout as the reference, as it does.
 """
 
 import argparse
 import json
+import os
 import resource
+import subprocess
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +26,25 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.machine import describe
-from simulacra_qa import Evaluation, evaluate
+from simulacra_qa import Evaluation, Reference, evaluate
+from simulacra_qa.embedder import embedder_path
 from simulacra_qa.metrics.accuracy import Interval
+from simulacra_qa.metrics.minilm import find_weights
 from simulacra_qa.report import Heading, render
-from simulacra_qa.results import metrics_document
+from simulacra_qa.results import metrics_document, model_metrics
 
+PEER = """
+import sys, time
+import pandas as pd
+from mostlyai import qa
+
+training, holdout, synthetic = (pd.read_parquet(path) for path in sys.argv[1:4])
+start = time.perf_counter()
+_, metrics = qa.report(
+    syn_tgt_data=synthetic, trn_tgt_data=training, hol_tgt_data=holdout, report_path=sys.argv[4]
+)
+print('{"seconds": %.1f, "metrics": %s}' % (time.perf_counter() - start, metrics.model_dump_json()))
+"""
 LEVEL = 0.05
 ROWS = 500
 
@@ -76,15 +96,17 @@ def alarms(draws: int, copied: float) -> dict[str, int]:
         )
         copies = int(copied * ROWS)
         synthetic.iloc[:copies] = training.iloc[:copies]
-        for name, p_value in p_values(evaluate(training, holdout, synthetic, seed=draw)):
+        for name, p_value in p_values(evaluate(training, holdout, synthetic, seed=draw, embed=False)):
             raised[name] += p_value < LEVEL
     return dict(raised)
 
 
-def timed(training: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, Any]:
+def timed(
+    training: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, *, embed: bool
+) -> dict[str, Any]:
     """Evaluates and renders once."""
     start = time.perf_counter()
-    evaluation = evaluate(training, holdout, synthetic)
+    evaluation = evaluate(training, holdout, synthetic, embed=embed)
     evaluated = time.perf_counter()
     html, document = render(evaluation, Heading()), metrics_document(evaluation)
     end = time.perf_counter()
@@ -95,8 +117,23 @@ def timed(training: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame
         "report_seconds": round(end - evaluated, 2),
         "report_bytes": len(html.encode()),
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "metrics": document["metrics"],
+        "metrics": {name: document["metrics"][name] for name in ("accuracy", "similarity", "distances")},
     }
+
+
+def refereed(python: str, parts: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Has the peer score the tables, and scores them with its reference."""
+    with tempfile.TemporaryDirectory() as name:
+        files = [Path(name) / f"{part}.parquet" for part in ("training", "holdout", "synthetic")]
+        for file, part in zip(files, parts, strict=True):
+            part.to_parquet(file)
+        command = [python, "-c", PEER, *map(str, files), str(Path(name) / "report.html")]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    ours = evaluate(parts[0], parts[1], parts[2], reference=Reference.ORIGINAL, embed=False)
+    accuracy = model_metrics(ours).accuracy
+    assert accuracy is not None
+    return {"ours": accuracy.model_dump(), "peer": json.loads(done.stdout.strip().splitlines()[-1])}
 
 
 def halves(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -129,14 +166,21 @@ def main() -> None:
     parser.add_argument(
         "--draws", type=int, default=200, help="draws for calibration, a tenth of them for power"
     )
+    parser.add_argument("--peer", help="a Python interpreter with mostlyai-qa, to score the table too")
     parser.add_argument("--wide", action="store_true", help="time 100,000 rows of 100 columns")
     arguments = parser.parse_args()
     result: dict[str, Any] = {"machine": describe("numpy", "scipy", "scikit-learn", "torch")}
     if arguments.table:
-        result["speed"] = {"table": arguments.table.name, **timed(*halves(arguments.table))}
+        parts = halves(arguments.table)
+        result["table"] = arguments.table.name
+        result["speed"] = timed(*parts, embed=False)
+        if isinstance(find_weights(embedder_path()), Path):
+            result["speed_with_texts"] = timed(*parts, embed=True)
+        if arguments.peer:
+            result["referee"] = refereed(arguments.peer, parts)
     if arguments.wide:
-        parts = [wide(rows, 100, seed) for seed, rows in enumerate((100_000, 10_000, 100_000))]
-        result["wide"] = timed(*parts)
+        large = [wide(rows, 100, seed) for seed, rows in enumerate((100_000, 10_000, 100_000))]
+        result["wide"] = timed(large[0], large[1], large[2], embed=False)
         del result["wide"]["metrics"]
     if arguments.draws:
         start = time.perf_counter()
