@@ -25,7 +25,7 @@ __all__ = ["STATISTICS_FILE", "Cells", "ColumnStatistics", "DensityStatistics", 
 
 STATISTICS_FILE = "statistics.json"
 _DIGITS = 4
-_MOST_COLUMNS = 20_000
+_MOST_COLUMNS, _MOST_ROWS, _MOST_BYTES = 20_000, 10_000_000, 1 << 29
 
 
 class _Strict(BaseModel):
@@ -115,6 +115,11 @@ class Statistics(_Strict):
         expected = [a * b for a, b in combinations(sizes, 2)]
         if [len(pair.counts) for pair in self.pairs] != expected or len(self.associations) != len(expected):
             raise ValueError("the pairs do not fit the columns")
+        if not 0 < self.rows <= _MOST_ROWS:
+            raise ValueError(f"there are {self.rows} rows")
+        for cells in (*(column.cells for column in self.columns), *self.pairs):
+            if min(*cells.counts, cells.rest) < 0 or sum(cells.counts) + cells.rest > self.rows:
+                raise ValueError("there are more or less counts than rows")
         return self
 
     def to_bytes(self) -> bytes:
@@ -128,6 +133,8 @@ class Statistics(_Strict):
         Raises:
             CorruptBundle: It is something else, such as a part of an imported generator that was changed.
         """
+        if len(data) > _MOST_BYTES:
+            raise CorruptBundle(f"the statistics of the model have {len(data)} bytes, more than are read")
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:

@@ -155,11 +155,25 @@ def test_statistics_hold_no_rare_value_no_extreme_and_no_small_count() -> None:
 
 
 def test_damaged_statistics_are_refused(statistics: Statistics) -> None:
-    document = json.loads(statistics.to_bytes())
-    document["columns"][0]["labels"].append("one too many")
-    for damaged in (b"", b"[]", json.dumps(document).encode()):
+    changes: list[tuple[tuple[str | int, ...], object]] = [
+        (("columns", 0, "labels"), ["one", "too", "few"]),
+        (("columns", 1, "cells", "counts", 0), -5),
+        (("pairs", 0, "counts", 0), 10**9),
+        (("pairs", 0, "counts"), [1]),
+        (("rows",), 10**15),
+        (("columns", 1, "cuts", 0), float("nan")),
+    ]
+    damaged = [b"", b"[]"]
+    for path, value in changes:
+        document = json.loads(statistics.to_bytes())
+        part = document
+        for step in path[:-1]:
+            part = part[step]
+        part[path[-1]] = value
+        damaged.append(json.dumps(document).encode())
+    for each in damaged:
         with pytest.raises(CorruptBundle, match="statistics of the model"):
-            Statistics.from_bytes(damaged)
+            Statistics.from_bytes(each)
 
 
 def test_missing_column_and_empty_table_are_told(statistics: Statistics) -> None:
