@@ -294,7 +294,7 @@ def test_delivery_to_mariadb(
         generate(delivery)
     # The parent loses rows that children point at: nothing changes.
     mariadb_server.run(
-        f"CREATE TABLE {name}.visits (pet varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, "
+        f"CREATE TABLE {name}.visits (pet varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin, "
         f"FOREIGN KEY (pet) REFERENCES {name}.pets (name))",
         f"INSERT INTO {name}.visits VALUES ('20')",
     )

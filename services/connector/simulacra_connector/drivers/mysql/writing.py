@@ -45,8 +45,6 @@ _FIXED: dict[pa.DataType, str] = {
 _INSERT_ROWS = 1000
 _MAX_DECIMAL = 65
 
-_KEY_TEXT = "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-
 _TABLE = (
     "SELECT table_type, engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 )
@@ -227,7 +225,7 @@ class TableWriter:
     def _key_types(self, target: Target, table: TableToDeliver) -> dict[str, str]:
         """Returns the types of keys' columns: of bounded length, and a foreign key's as what it refers to."""
         schemas = {each.name: each.stream.schema for each in target.tables}
-        types = {name: _key_type(table.stream.schema.field(name)) for name in table.keys}
+        types = {name: self._key_type(table.stream.schema.field(name)) for name in table.keys}
         for key in table.foreign_keys:
             for column, referenced in zip(key.columns, key.referenced_columns, strict=True):
                 if found := self._fetch(_COLUMN_TYPE, target.database, key.referenced_table, referenced):
@@ -235,8 +233,21 @@ class TableWriter:
                     text = f" CHARACTER SET {charset} COLLATE {collation}" if charset else ""
                     types[column] = f"{kind}{text}"
                 elif key.referenced_table in schemas:
-                    types[column] = _key_type(schemas[key.referenced_table].field(referenced))
+                    types[column] = self._key_type(schemas[key.referenced_table].field(referenced))
         return types
+
+    def _key_type(self, column: "pa.Field[Any]") -> str:
+        """Returns a type that can be in a key: texts are as equal there as they are in the data."""
+        type = _sql_type(column)
+        if type == "longblob":
+            return "varbinary(255)"
+        if type != "longtext":
+            return type
+        version = str(self._connection.get_server_info())
+        collation = "utf8mb4_nopad_bin" if "MariaDB" in version else "utf8mb4_0900_bin"
+        if version.startswith("5.") and "MariaDB" not in version:
+            collation = "utf8mb4_bin"  # MySQL 5 knows none that minds spaces at the end
+        return f"varchar(255) CHARACTER SET utf8mb4 COLLATE {collation}"
 
     def _make_foreign_keys(self, target: Target, there: Mapping[str, object]) -> None:
         self._execute("SET SESSION foreign_key_checks = 0")  # what they refer to may not be filled yet
@@ -343,12 +354,6 @@ class TableWriter:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(map(quote, names))
-
-
-def _key_type(column: "pa.Field[Any]") -> str:
-    """Returns a type that can be in a key: texts are compared byte by byte there, as in the data."""
-    type = _sql_type(column)
-    return {"longtext": _KEY_TEXT, "longblob": "varbinary(255)"}.get(type, type)
 
 
 def _sql_type(column: "pa.Field[Any]") -> str:
