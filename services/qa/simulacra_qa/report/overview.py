@@ -13,7 +13,16 @@ from simulacra_qa.verdict import Level
 
 __all__ = ["columns", "method", "summary"]
 
-_CARDS = ("overall", "univariate", "bivariate", "trivariate", "discriminator", "distances")
+_CARDS = (
+    "overall",
+    "univariate",
+    "bivariate",
+    "trivariate",
+    "coherence",
+    "similarity",
+    "discriminator",
+    "distances",
+)
 _LEVEL_WORDS = {Level.GOOD: "Good", Level.FAIR: "Fair", Level.POOR: "Look here", Level.NOTE: "Note"}
 
 
@@ -56,6 +65,10 @@ def _card(name: str, view: View) -> Markup | None:
         low, high, unit = 0.0, 1.0, "closer to training than to holdout"
         beside = "expected 50 %" + (f" · 95 % interval {span(interval)}" if interval else "")
         interval = None
+    elif name == "similarity":
+        low, high, unit = _gauge_floor(verdict.value, target), 1.0, "cosine to training"
+        beside = f"holdout {target:.4f}" if verdict.target is not None else "no holdout to compare with"
+        shown = f"{verdict.value:.4f}"
     elif name == "discriminator":
         low, high, unit = 0.5, 1.0, "AUC against training"
         beside = f"holdout {target:.3f}, chance 0.5"
