@@ -166,6 +166,24 @@ async def test_what_cannot_come_without_loss_is_refused_by_name(ada: Client, sho
         await ada.read(id, f"{shop.name}.u")
 
 
+async def test_cells_of_any_length(ada: Client, shop: Shop, mariadb_server: MariaDbServer) -> None:
+    mariadb_server.run("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")
+    lengths = [0, 1, 250, 251, 252, 65535, 65536, 17 * 2**20, 3]
+    shop.run("CREATE TABLE {}.long (id int, t longtext, b longblob, n int)")
+    for id, length in enumerate(lengths):
+        cells = f"{id}, REPEAT('ä', {length}), REPEAT(UNHEX('00ff'), {length}), {id}"
+        shop.run(
+            f"INSERT INTO {{}}.long VALUES ({cells})",
+            f"INSERT INTO {{}}.long VALUES ({id}, NULL, NULL, NULL)",
+        )
+    read = await ada.read(await connector(ada, shop), f"{shop.name}.long")
+    assert read["id"].to_pylist() == [id for id in range(len(lengths)) for _ in range(2)]
+    for row, length in enumerate(lengths):
+        assert read["t"][2 * row].as_py() == "ä" * length
+        assert read["b"][2 * row].as_py() == b"\x00\xff" * length
+        assert read.slice(2 * row + 1, 1).to_pylist() == [{"id": row, "t": None, "b": None, "n": None}]
+
+
 async def test_sample(ada: Client, shop: Shop) -> None:
     shop.run("CREATE TABLE {}.big AS SELECT seq AS n FROM {}.seq_0_to_99999")
     id = await connector(ada, shop)

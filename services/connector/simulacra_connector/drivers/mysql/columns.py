@@ -3,7 +3,6 @@
 The server says what a result's columns are; each is read as text, in an expression that prints it exactly.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,18 +56,16 @@ class ReadColumn:
     expression: str
     type: pa.DataType
 
-    def convert(self, values: Sequence[Any]) -> Any:
+    def convert(self, cells: pa.BinaryArray) -> Any:
         """Makes a column of the server's text.
 
         Raises:
             UnsupportedData: If a value, such as the date 0000-00-00, is none in Arrow.
         """
         if self.type == pa.binary():
-            return pa.array([v.encode() if isinstance(v, str) else v for v in values], pa.binary())
-        texts = pa.array([v.decode() if isinstance(v, bytes) else v for v in values], pa.string())
-        if pa.types.is_timestamp(self.type):
-            texts = texts.cast(pa.string())
+            return cells
         try:
+            texts = cells.cast(pa.string())
             if pa.types.is_timestamp(self.type) and self.type.tz:
                 return texts.cast(pa.timestamp("us")).cast(self.type)
             return texts.cast(self.type)

@@ -23,6 +23,7 @@ from simulacra_connector.drivers.locations import format_location
 from simulacra_connector.drivers.mysql.catalog import Catalog
 from simulacra_connector.drivers.mysql.columns import ReadColumn, quote, read_column
 from simulacra_connector.drivers.mysql.connecting import connect, mysql_errors
+from simulacra_connector.drivers.mysql.rows import column_batches
 from simulacra_connector.drivers.mysql.writing import TableWriter, Target
 from simulacra_connector.keys import key_literals
 from simulacra_connector.sampling import select_rows
@@ -30,7 +31,6 @@ from simulacra_connector.types import Connection
 
 __all__ = ["MySqlSession"]
 
-_BATCH_ROWS = 8192
 # As in the PostgreSQL driver: how many rows too many the server's sample has, in standard deviations.
 _MARGIN = 6.0
 
@@ -222,14 +222,14 @@ class MySqlSession:
         self, cursor: SSCursor, columns: Sequence[ReadColumn], location: str
     ) -> Iterator[pa.RecordBatch]:
         schema = _schema(columns)
+        batches = column_batches(cursor, len(columns))
         while True:
             self._options.cancellation.check()
             with mysql_errors(self._parameters, location):
-                rows = cursor.fetchmany(_BATCH_ROWS)
-            if not rows:
+                cells = next(batches, None)
+            if cells is None:
                 return
-            values = zip(*rows, strict=True)
-            arrays = [column.convert(texts) for column, texts in zip(columns, values, strict=True)]
+            arrays = [column.convert(array) for column, array in zip(columns, cells, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
