@@ -76,6 +76,7 @@ def run(task: Task, *, as_json: bool) -> None:
 
 def _evaluate(task: Task, told: "Callable[[int, int], None]") -> "Evaluation":
     from simulacra_qa.evaluation import Evaluation, Options, evaluation_steps
+    from simulacra_qa.families import with_relation
     from simulacra_qa.files import read_table
     from simulacra_qa.metrics.accuracy import Reference
 
@@ -89,9 +90,13 @@ def _evaluate(task: Task, told: "Callable[[int, int], None]") -> "Evaluation":
         target=task.target,
         embed=task.embed,
     )
-    for step in evaluation_steps(training, holdout, synthetic, options, _context(task)):
+    context = _context(task)
+    for step in evaluation_steps(training, holdout, synthetic, options, context):
         if isinstance(step, Evaluation):
-            return step
+            if context is None or task.context is None:
+                return step
+            names = {"child": task.synthetic.stem, "parent": task.context[2].stem}
+            return with_relation(step, (training, holdout, synthetic), context, **names)
         told(step.value, step.max)
     raise AssertionError("the last step is the evaluation")
 

@@ -38,7 +38,7 @@ def headline(
     for name, level in [*judged, *((finding.metric, finding.level) for finding in findings)]:
         side = "accuracy" if name in _NOT_PRIVACY else "privacy"
         levels[side] = max(levels[side], level, key=lambda each: _GRAVITY[each])
-    tested = "distances" in verdicts or "relations" in verdicts
+    tested = "distances" in verdicts
     texts = [_ON_PRIVACY[levels["privacy"]] if tested else "", _ON_ACCURACY[levels["accuracy"]]]
     if not tested and not of_dataset:
         texts.append("Privacy was not tested, for there is no holdout.")

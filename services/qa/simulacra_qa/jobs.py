@@ -226,7 +226,12 @@ class EvaluationJobs:
         compare = StepPlan(
             _REPORT_KEY,
             StepCode.CREATE_DATA_REPORT,
-            payload={"title": title, "table_name": names["synthetic"], **order.how},
+            payload={
+                "title": title,
+                "table_name": names["synthetic"],
+                "context_name": names.get("context_synthetic", ""),
+                **order.how,
+            },
             after=list(order.places),
         )
         return JobPlan(

@@ -65,7 +65,7 @@ class EvaluationSteps:
             "table_name": ctx.payload["table_name"],
             "seed": ctx.payload["seed"],
             "reference": _REFERENCES[EvaluationReference(ctx.payload["reference"])].value,
-            **{name: ctx.payload[name] for name in ("key", "context_key", "target", "embed")},
+            **{name: ctx.payload[name] for name in ("key", "context_key", "context_name", "target", "embed")},
         }
         result = await ctx.execute(EVALUATE_TASK, payload)
         return StepResult({"report": report, "metrics": result["metrics"]})

@@ -11,6 +11,7 @@ from simulacra.errors import ArtifactNotFound
 from simulacra.jobs.task import Task, TaskContext, TaskProgress
 from simulacra_qa.against import Asked, Compared, compare_steps
 from simulacra_qa.evaluation import Context, Evaluation, Options, evaluation_steps
+from simulacra_qa.families import with_relation
 from simulacra_qa.intent import Intent
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.report import Heading, render
@@ -62,11 +63,15 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
         return found[0], found[1], found[2]
 
     around = Context(*read("context_"), key=payload["context_key"]) if payload.get("context_key") else None
-    for step in evaluation_steps(*read(""), options, around):
+    tables = read("")
+    for step in evaluation_steps(*tables, options, around):
         if isinstance(step, Evaluation):
             evaluation = step
         else:
             yield TaskProgress(value=step.value, max=_WHOLE)
+    if around is not None:
+        names = {"child": payload["table_name"] or "rows", "parent": payload.get("context_name") or "context"}
+        evaluation = with_relation(evaluation, tables, around, **names)
     yield TaskProgress(value=_WRITING, max=_WHOLE)
     kept = payload.get("keep_statistics", False)
     files = {STATISTICS_FILE: statistics_of(evaluation).to_bytes()} if kept else {}

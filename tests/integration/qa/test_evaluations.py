@@ -172,6 +172,10 @@ def test_sequences_with_their_context_are_judged(client: Simulacra) -> None:
     assert metrics.accuracy.coherence == pytest.approx(metrics.accuracy.coherence_max, abs=0.1)
     assert metrics.utility is not None
     assert metrics.utility.target == "mode"
+    assert metrics.relations is not None
+    (relation,) = metrics.relations
+    assert (relation.child_table, relation.parent_table) == ("synthetic", "context_synthetic")
+    assert relation.referential_integrity == 1
     assert metrics.similarity is not None
     assert "not asked for" in metrics.similarity.embedding_absent_reason
     assert [score.column for score in columns] == ["cost", "mode"]

@@ -113,6 +113,9 @@ def test_sequences_with_their_context_are_judged(capsys: pytest.CaptureFixture[s
     metrics = json.loads(out)["metrics"]
     assert metrics["accuracy"]["coherence"] == pytest.approx(metrics["accuracy"]["coherence_max"], abs=0.1)
     assert metrics["utility"]["target"] in ("cost", "mode")
+    (relation,) = metrics["relations"]
+    assert (relation["child_table"], relation["foreign_key"]) == ("synthetic-rows", "owner")
+    assert relation["referential_integrity"] == relation["key_uniqueness"] == 1
     code, _, err = run(capsys, *paths[0], "--context", *paths[1])
     assert code == ExitCode.INVALID_INPUT
     assert "--context-key" in err

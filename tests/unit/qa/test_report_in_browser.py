@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulacra_qa import evaluate
+from simulacra_qa import Context, evaluate
 from simulacra_qa.against import Asked, Compared, compare_steps
+from simulacra_qa.families import with_relation
 from simulacra_qa.metrics.columns import as_table
 from simulacra_qa.report import Heading, render
 from simulacra_qa.statistics import statistics_of
@@ -44,7 +45,13 @@ def pages() -> dict[str, str]:
     )
     assert isinstance(compared, Compared)
     heading = Heading(title=HOSTILE, table_name=HOSTILE, subtitle=HOSTILE)
+    owners = [pd.DataFrame({"id": range(150), HOSTILE: people(150, seed)["job"]}) for seed in range(3)]
+    visits = [people(450, seed).assign(owner=np.repeat(np.arange(150), 3)) for seed in range(3)]
+    context = Context(owners[0], owners[1], owners[2], "id")
+    rows = (visits[0], visits[1], visits[2])
+    sequences = evaluate(*rows, key="owner", context=context, target="job", embed=False)
     return {
+        "sequences": render(with_relation(sequences, rows, context, child=HOSTILE, parent=HOSTILE), heading),
         "model": render(evaluation, heading),
         "data": render(compared.evaluation, heading, compared.intent),
     }
@@ -62,18 +69,18 @@ def test_page_runs_nothing_from_data_loads_nothing_and_fits(browser: Browser, pa
             wide: document.documentElement.scrollWidth - window.innerWidth,
             columns: [...document.querySelectorAll("#columns tbody th")].map((e) => e.firstChild.data)};
     """
-    for page in pages.values():
+    for page in (pages["model"], pages["sequences"]):
         for width in (1300, 500):
             seen = browser.ask(page, script, width=width)
             assert seen["problems"] == []
             assert seen["loaded"] == 0
             assert seen["title"] == seen["heading"] == HOSTILE
-            assert [name.strip() for name in seen["columns"]] == list(people(1, 0))
+            assert [name.strip() for name in seen["columns"]][:5] == list(people(1, 0))
             assert seen["wide"] <= 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["model", "data"])
+@pytest.mark.parametrize("kind", ["model", "data", "sequences"])
 def test_axe_finds_no_violation(browser: Browser, pages: dict[str, str], kind: str, theme: str) -> None:
     script = (
         axe_source().replace("</script", "<\\/script")
