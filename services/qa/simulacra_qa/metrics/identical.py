@@ -1,19 +1,23 @@
 """Identical matches: do training records reappear in the synthetic data, whole or in most of their cells?
 
 More exact copies of training than of holdout records decide; where there are as many of both, or none, the
-largest number of cells that a record shares with one synthetic record does.
+largest number of cells that a record shares with one synthetic record does; and where that is equal too, how
+close the nearest synthetic record is.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from simulacra_qa.metrics.exchange import Labels, PrivacyTest, against
+from simulacra_qa.metrics.nearest import nearest
+from simulacra_qa.metrics.ranks import mid_ranks
 from simulacra_qa.metrics.records import Records
 
 __all__ = ["identical_match"]
 
 _MOST_COMPARED = 400_000_000
-_BLOCK = 128
+_BLOCK = 512
+_MOST_NEAR = 2_500
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +28,10 @@ def identical_match(records: Records, labels: Labels) -> PrivacyTest:
     targets = np.concatenate([ids_training[: labels.members], ids_holdout[: labels.others]])
     whole = np.isin(targets, ids_synthetic).astype(np.float64)
     shared = _shared_cells(records, labels)
-    # A whole copy weighs more than all partial ones together.
-    verdict = labels.of_scores(whole + shared / (shared.sum() + 1.0))
+    closeness = _closeness(records, labels)
+    # A whole copy weighs more than all partial ones together, and a shared cell more than all closeness.
+    partial = shared + closeness / (closeness.sum() + 1.0)
+    verdict = labels.of_scores(whole + partial / (partial.sum() + 1.0))
     inside, outside = whole[: labels.members], whole[labels.members :]
     variances = (
         (part.sum() + 1) * (len(part) - part.sum() + 1) / (len(part) + 2) ** 3 for part in (inside, outside)
@@ -40,8 +46,19 @@ def identical_match(records: Records, labels: Labels) -> PrivacyTest:
     )
 
 
+def _closeness(records: Records, labels: Labels) -> Floats:
+    """Returns each target's rank by its distance to the nearest synthetic record, the closest highest."""
+    training, holdout, synthetic = records.points()
+    targets = np.concatenate([training[: labels.members], holdout[: labels.others]])
+    distances = np.empty(len(targets))
+    for start in range(0, len(targets), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        distances[block], _ = nearest(targets[block], synthetic[:_MOST_NEAR])
+    return mid_ranks(-distances)
+
+
 def _shared_cells(records: Records, labels: Labels) -> Floats:
-    """Returns the share of cells in which each target equals the one synthetic record most like it."""
+    """Returns in how many cells each target equals the one synthetic record most like it."""
     training, holdout, synthetic = records.values()
     targets = np.concatenate([training[: labels.members], holdout[: labels.others]])
     most = max(_MOST_COMPARED // max(targets.size, 1), 1)
@@ -58,5 +75,4 @@ def _shared_cells(records: Records, labels: Labels) -> Floats:
         for column, values in enumerate(right):
             equal += block[:, column, None] == values
         shared[start : start + _BLOCK] = equal.max(axis=1)
-    shares: Floats = shared / targets.shape[1]
-    return shares
+    return shared
