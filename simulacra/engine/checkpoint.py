@@ -65,6 +65,7 @@ class TrainingState:
         reference_loss: Validation loss that the next one must beat clearly for the plateau count to start
             over.
         stale: Validations since then.
+        weight_decay: Of the weights that are no biases, now.
         train_loss: Running mean of the training loss.
         history: (step, training loss, validation loss) of each validation.
     """
@@ -78,6 +79,7 @@ class TrainingState:
     best_step: int = 0
     reference_loss: float = 1e30
     stale: int = 0
+    weight_decay: float = 0.0
     train_loss: float = 0.0
     history: list[tuple[int, float, float]] = field(default_factory=list)
 

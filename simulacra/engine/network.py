@@ -10,9 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from simulacra.engine.smooth import Smooth
 
 __all__ = ["Conditional", "Network", "NetworkConfig"]
 
@@ -93,7 +96,19 @@ class Network(nn.Module):
     order: Tensor  # which target each row of the parameters, and of `nll`, is about
     sources: Tensor
 
-    def __init__(self, config: NetworkConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        generator: torch.Generator,
+        places: Sequence[np.ndarray | None] | None = None,
+    ) -> None:
+        """Makes a network with random weights.
+
+        Args:
+            config: Its shape.
+            generator: Draws the weights.
+            places: For training: the order of each target's codes, see `smooth`.
+        """
         super().__init__()
         self.config = config
         self.groups = config.groups()
@@ -123,6 +138,21 @@ class Network(nn.Module):
         numbers = range(len(self.groups))
         self.heads = nn.ParameterList(zeros(f"heads.{number}") for number in numbers)
         self.head_biases = nn.ParameterList(zeros(f"head_biases.{number}") for number in numbers)
+        self.smooth: Smooth | None = None
+        if places is not None:
+            offsets = self.offsets.tolist()
+            self.smooth = Smooth(places, offsets, self.groups, config.embedding, config.hidden)
+
+    def folded(self) -> dict[str, Tensor]:
+        """Returns copies of the weights in the form that bundles have, without smooth parts of their own."""
+        weights = {
+            k: v.detach().cpu().clone() for k, v in self.state_dict().items() if k in self.config.shapes()
+        }
+        if self.smooth is not None:
+            weights["embeddings"] = self.smooth.embeddings(self.embeddings).detach().cpu()
+            for number, head in enumerate(self.heads):
+                weights[f"heads.{number}"] = self.smooth.head(number, head).detach().cpu()
+        return weights
 
     @torch.no_grad()
     def set_marginals(self, counts: Sequence[Tensor]) -> None:
@@ -148,7 +178,9 @@ class Network(nn.Module):
             generator: Draws the dropout; without it nothing is dropped.
         """
         batch = len(codes)
-        embedded = functional.embedding(codes + self.offsets, self.embeddings)  # (batch, targets, embedding)
+        smooth = self.smooth
+        table = self.embeddings if smooth is None else smooth.embeddings(self.embeddings)
+        embedded = functional.embedding(codes + self.offsets, table)  # (batch, targets, embedding)
         hidden = torch.baddbmm(self.input_bias, self._seen(embedded, ranks), self.input)
         if self.config.shared:
             hidden = torch.baddbmm(hidden, self._shared(embedded, ranks), self.shared_out)
@@ -160,7 +192,9 @@ class Network(nn.Module):
         sizes = [len(group) for group in self.groups]
         parts = torch.split(hidden, sizes), torch.split(codes.t()[self.order], sizes)
         losses = []
-        for part, wanted, head, bias in zip(*parts, self.heads, self.head_biases, strict=True):
+        groups = zip(*parts, self.heads, self.head_biases, strict=True)
+        for number, (part, wanted, free, bias) in enumerate(groups):
+            head = free if smooth is None else smooth.head(number, free)
             logits = torch.baddbmm(bias, part, head)  # (group, batch, codes)
             flat = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
             losses.append(flat.view(len(part), batch))

@@ -104,6 +104,11 @@ class TableCodec:
         )
 
     @property
+    def places(self) -> tuple[np.ndarray | None, ...]:
+        """The places of each sub-column's codes in the order of the values; see `Codec.places`."""
+        return tuple(places for codec in self.codecs for places in codec.places)
+
+    @property
     def encodings(self) -> dict[str, str]:
         """The encoding of each column, after AUTO has chosen."""
         return {name: codec.encoding for name, codec in zip(self.columns, self.codecs, strict=True)}

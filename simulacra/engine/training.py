@@ -29,6 +29,10 @@ _SHARED = 64
 _EMA = 0.99
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS = 4096
+_MAX_DECAY = 20.0
+_COMPARABLE = 200
+_GAP = 0.085
+_CONTROL = 0.2
 _TOLERANCE = (
     0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
 )
@@ -49,6 +53,8 @@ class TrainingConfig:
         sources: Sub-columns that each target of a wide table reads directly.
         shared: Width of a wide table's additive state.
         weight_decay: Of AdamW, on all but the biases: what keeps the network from learning rows by heart.
+        smooth: Learn the weights of codes that have an order as smooth functions of it, besides each on its
+            own.
         flexible: Learn any order, so that seeds, imputation and rebalancing work; else the canonical order
             alone.
         seed: Of everything random. Same seed, data, threads and versions: same weights, unless time runs out.
@@ -68,6 +74,7 @@ class TrainingConfig:
     sources: int | None = None
     shared: int | None = None
     weight_decay: float | None = None
+    smooth: bool = True
     flexible: bool = True
     seed: int = 0
     threads: int = 2
@@ -163,29 +170,37 @@ class _Training:
         self.batch = min(self.batch, len(self.rows))
         self.steps_per_epoch = max(1, len(self.rows) // self.batch)
         shape = task.start.config if task.start is not None else _shape(task, task.codes[training])
-        self.network = Network(shape, self._generator("weights", 0)).to(config.device)
+        places = task.codec.places if config.smooth else None
+        self.network = Network(shape, self._generator("weights", 0), places).to(config.device)
         self._initialise()
-        self.parameters = list(self.network.parameters())
+        named = [(name, weight) for name, weight in self.network.named_parameters() if weight.numel()]
+        self.parameters = [weight for _, weight in named]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.best = [parameter.detach().clone() for parameter in self.parameters]
-        decay = config.weight_decay if config.weight_decay is not None else _auto_decay(len(self.rows))
+        decay = config.weight_decay if config.weight_decay is not None else _auto_decay(len(self.rows), shape)
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [parameter], "weight_decay": 0.0 if "bias" in name else decay}
-                for name, parameter in self.network.named_parameters()
+                for name, parameter in named
             ],
             lr=config.learning_rate,
             fused=True,
         )
+        self.least_decay = decay
+        self.seen = self.rows[: len(self.held)].long()
         self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
-        self.state = TrainingState(_fingerprint(task))
+        self.state = TrainingState(_fingerprint(task), weight_decay=decay)
+        # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
+        self.ease = (
+            None if len(self.held) < _COMPARABLE else [self._losses(p) for p in (self.seen, self.held)]
+        )
         self._plan(
             min(config.max_epochs * self.steps_per_epoch, _auto_steps(len(self.rows), self.steps_per_epoch))
         )
 
     def _initialise(self) -> None:
         if self.task.start is not None:
-            self.network.load_state_dict(dict(self.task.start.weights))
+            self.network.load_state_dict(dict(self.task.start.weights), strict=False)
             return
         rows, sizes = self.rows, self.network.config.cardinalities
         self.network.set_marginals(
@@ -248,6 +263,8 @@ class _Training:
         loss = network.nll(codes, self._ranks(len(codes), generator), generator).sum(0).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+            if group["weight_decay"]:
+                group["weight_decay"] = state.weight_decay
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -281,12 +298,11 @@ class _Training:
             return None, True
         current = [parameter.detach().clone() for parameter in self.parameters]
         self._load(self.average)
-        losses = [
-            self.network.nll(part, self.canonical.expand(len(part), -1)).sum(0)
-            for part in torch.split(self.held, 512)
-        ]
+        losses = self._losses(self.held)
+        if self.ease is not None and self.task.config.weight_decay is None:
+            self._hold_down(self._losses(self.seen) - self.ease[0], losses - self.ease[1])
         self._load(current)
-        loss = torch.cat(losses).mean().item()
+        loss = losses.mean().item()
         best = loss < state.best_loss
         if best:
             state.best_loss, state.best_step = loss, state.step
@@ -300,6 +316,28 @@ class _Training:
             if state.stale >= _PATIENCE:
                 self._plan(min(state.total_steps, state.step / _DECAY_FROM))
         return loss, best
+
+    @torch.no_grad()
+    def _losses(self, rows: Tensor) -> Tensor:
+        """Returns the negative log-likelihood of rows in the canonical order."""
+        parts = [
+            self.network.nll(part, self.canonical.expand(len(part), -1)).sum(0)
+            for part in torch.split(rows, 512)
+        ]
+        return torch.cat(parts)
+
+    def _hold_down(self, seen: Tensor, held: Tensor) -> None:
+        """Adapts the weight decay to how well the likelihood tells rows that were learnt from others.
+
+        Args:
+            seen: What has been learnt about training rows: their loss now less that at the start.
+            held: The same of validation rows.
+        """
+        gap = (held.mean() - seen.mean()) / torch.cat([held, seen]).std().clamp(min=1e-6)
+        factor = float(np.clip(math.exp(_CONTROL * (gap.item() / _GAP - 1)), 0.8, 1.3))
+        self.state.weight_decay = float(
+            np.clip(self.state.weight_decay * factor, self.least_decay, _MAX_DECAY)
+        )
 
     def _hopeless(self) -> bool:
         """Says whether the network only learns rows by heart: validation is far above its best."""
@@ -370,7 +408,6 @@ class _Training:
         state, config = self.state, self.task.config
         overfitted = bool(state.history) and state.history[-1][2] > state.best_loss * (1 + _TOLERANCE)
         self._load(self.best if overfitted else self.average)
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         facts: dict[str, Any] = {
             "rows": len(self.task.codes),
             "epochs": state.step / self.steps_per_epoch,
@@ -378,11 +415,12 @@ class _Training:
             "batch_size": self.batch,
             "training_seconds": round(state.elapsed, 3),
             "validation_loss": state.best_loss if state.history else None,
+            "weight_decay": round(state.weight_decay, 4),
             "flexible": config.flexible,
             "seed": config.seed,
             "torch": torch.__version__,
         }
-        return Bundle(self.task.codec, self.network.config, weights, facts)
+        return Bundle(self.task.codec, self.network.config, self.network.folded(), facts)
 
 
 def _check(task: TrainingTask) -> None:
@@ -414,9 +452,15 @@ def _auto_batch(rows: int) -> int:
     return int(2 ** np.clip(round(math.log2(max(rows, 1) / 40)), 5, 9))
 
 
-def _auto_decay(rows: int) -> float:
-    """Returns the weight decay: 0.6 for 20,000 rows, more for fewer."""
-    return float(np.clip(0.6 * (20_000 / max(rows, 1)) ** 0.3, 0.1, 2.0))
+def _auto_decay(rows: int, shape: NetworkConfig) -> float:
+    """Returns the weight decay: 1 for up to 20,000 rows, less for more, and more for many codes on few rows.
+
+    The second is what keeps single rows unknown: with about one code per row, as in a table of 30 numbers
+    and 300 rows, the likelihood tells training rows from others unless weights are held down that much.
+    """
+    by_rows = np.clip((20_000 / max(rows, 1)) ** 0.3, 0.1, 1.0)
+    by_codes = 12 * (sum(shape.cardinalities) / max(rows, 1)) ** 0.9
+    return float(np.clip(by_codes, by_rows, _MAX_DECAY))
 
 
 def _auto_steps(rows: int, steps_per_epoch: int) -> int:

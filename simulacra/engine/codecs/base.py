@@ -75,6 +75,14 @@ class Codec(ABC):
         """Says whether a value may end early, so that later parts may be absent although it is there."""
         return False
 
+    @property
+    def places(self) -> tuple[np.ndarray | None, ...]:
+        """The place of each sub-column's codes in the order of the values, in [0, 1].
+
+        NaN for a code without a place, such as null; None for a sub-column whose codes have no order.
+        """
+        return (None,) * len(self.cardinalities)
+
     @abstractmethod
     def encode(self, column: pa.Array) -> np.ndarray:
         """Returns the codes as int32 of shape (rows, sub-columns)."""

@@ -50,6 +50,13 @@ class Cells:
         return len(self.atoms) + len(self.bases)
 
     @property
+    def places(self) -> np.ndarray:
+        """The place of each code in the order of the values, in (0, 1)."""
+        middles = self.bases.astype(np.float64) + self.offsets[:, _KNOTS // 2] * np.maximum(self.steps, 1)
+        values = np.concatenate([self.atoms.astype(np.float64), middles])
+        return np.asarray((np.argsort(np.argsort(values, kind="stable")) + 0.5) / max(len(values), 1))
+
+    @property
     def finite(self) -> bool:
         """Says whether no difference or sum of the values was beyond the largest float."""
         return bool(np.isfinite([self.low, self.high]).all() and np.isfinite(self.offsets).all())

@@ -18,7 +18,8 @@ __all__ = ["DatetimeCodec", "is_iso_text"]
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_SECONDS = 86_400
 _MAX_DAYS = 256
-_LAYOUTS = ("day", "week", "calendar")
+_FINE: dict[str, tuple[int, ...]] = {"day": (), "week": (7,), "calendar": (12, 31)}
+_LAYOUTS = tuple(_FINE)
 _SAMPLE = 100_000
 
 
@@ -75,9 +76,17 @@ class DatetimeCodec(Codec):
         """The parts' codes, each after one for null or absence where the column is nullable."""
         if self.coarse is None:
             return (1,)
-        fine = {"day": (), "week": (7,), "calendar": (12, 31)}[self.layout]
-        sizes = (self.coarse.size, *fine, *((self.time.size,) if self.time else ()))
+        sizes = (self.coarse.size, *_FINE[self.layout], *((self.time.size,) if self.time else ()))
         return tuple(size + int(self.nullable) for size in sizes)
+
+    @property
+    def places(self) -> tuple[np.ndarray | None, ...]:
+        """The places of the parts' codes."""
+        if self.coarse is None:
+            return (None,)
+        fine = [(np.arange(size) + 0.5) / size for size in _FINE[self.layout]]
+        parts = [self.coarse.places, *fine, *([self.time.places] if self.time else [])]
+        return tuple(np.concatenate([np.full(int(self.nullable), np.nan), part]) for part in parts)
 
     def encode(self, column: pa.Array) -> np.ndarray:
         """Splits the values, clipped to the bounds, into their parts' codes."""

@@ -71,7 +71,7 @@ class BinnedCodec(Codec):
         numbers = form.read(column)
         finite = numbers.present
         states = options.protection.count(numbers.state, 5)
-        special = tuple(s for s in _SPECIAL_STATES if states[s] and states[s] >= options.protection.threshold)
+        special = _special(numbers, options)
         everything = finite.all()
         values = numbers.values if everything else numbers.values[finite]
         rule = options.protection if everything else options.protection.take(finite)
@@ -92,6 +92,13 @@ class BinnedCodec(Codec):
     def cardinalities(self) -> tuple[int, ...]:
         """One sub-column."""
         return (self._first + (self.cells.size if self.cells else 0),)
+
+    @property
+    def places(self) -> tuple[np.ndarray | None, ...]:
+        """The cells' places; null, NaN and infinities have none."""
+        if self.cells is None:
+            return (None,)
+        return (np.concatenate([np.full(self._first, np.nan), self.cells.places]),)
 
     def encode(self, column: pa.Array) -> np.ndarray:
         """Finds each value's cell; a non-finite value without a code of its own goes to the nearest code."""
@@ -244,7 +251,7 @@ class DigitCodec(Codec):
             form = NumberForm(form.kind, True, _digits_of(form.read(column)))
         numbers = form.read(column)
         states = options.protection.count(numbers.state, 5)
-        special = tuple(s for s in _SPECIAL_STATES if states[s] and states[s] >= options.protection.threshold)
+        special = _special(numbers, options)
         finite = np.flatnonzero(numbers.present)
         rule, nullable, low, high = options.protection.take(finite), bool(states[1]), 1, 0
         if not rule.hides_all(len(finite)):
@@ -355,6 +362,15 @@ class DigitCodec(Codec):
         if not known or not form.integer or codec.cardinalities[0] < 1:
             raise document.fail("form", "is not one of digits")
         return codec
+
+
+def _special(numbers: Numbers, options: FitOptions) -> tuple[int, ...]:
+    """Returns the states that are no finite numbers and that enough subjects share."""
+    there = numbers.state != 1
+    if options.protection.take(there).hides_all(int(there.sum())):
+        return ()
+    counts = options.protection.count(numbers.state, 5)
+    return tuple(s for s in _SPECIAL_STATES if counts[s] and counts[s] >= options.protection.threshold)
 
 
 def _digits_of(numbers: Numbers) -> int:
