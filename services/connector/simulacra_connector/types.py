@@ -238,7 +238,14 @@ _INFOS = (
         driver="simulacra_connector.drivers.snowflake:SnowflakeSession",
         extra="snowflake",
     ),
-    ConnectorTypeInfo(ConnectorType.BIGQUERY, "Google BigQuery", "dataset.table", secrets=(_KEY_FILE,)),
+    ConnectorTypeInfo(
+        ConnectorType.BIGQUERY,
+        "Google BigQuery",
+        "dataset.table",
+        secrets=(_KEY_FILE,),
+        driver="simulacra_connector.drivers.bigquery:BigQuerySession",
+        extra="bigquery",
+    ),
     _HIVE,
     ConnectorTypeInfo(
         ConnectorType.DATABRICKS,

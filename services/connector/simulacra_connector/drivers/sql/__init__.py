@@ -12,7 +12,7 @@ from simulacra_connector.drivers.sql.link import Link
 from simulacra_connector.drivers.sql.moments import MeasuredMoment, measure_sql, with_measures
 from simulacra_connector.drivers.sql.session import SqlSession
 from simulacra_connector.drivers.sql.statements import as_subquery
-from simulacra_connector.drivers.sql.values import python_rows
+from simulacra_connector.drivers.sql.values import exact_batch, python_rows
 from simulacra_connector.drivers.sql.writing import Staged, TableWriter
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TableWriter",
     "as_subquery",
     "decimal_type",
+    "exact_batch",
     "gathered_foreign_keys",
     "measure_sql",
     "python_rows",

@@ -120,15 +120,20 @@ class TableWriter:
         note: Mapping[str, Any] = (journal.load() if journal else None) or {}
         done: dict[str, int] = dict(note.get("rows", {}))
         for name, count in note.get("publishing", {}).items():
-            staging = self.catalog.relation(schema, names[name]) if name in names else None
-            if staging is None or (count > 0 and self._is_empty(staging)):
+            if name in names and self.is_settled(schema, names[name], int(count)):
                 done[name] = int(count)
         return done
 
-    def _is_empty(self, staging: Relation) -> bool:
-        source = self.dialect.quote(staging.schema, staging.table)
-        [(count,)] = self.link.fetch(self.dialect.select(self.dialect.count, source))
-        return int(count) == 0
+    def is_settled(self, schema: str, name: str, rows: int) -> bool:
+        """Tells whether an earlier attempt has put the rows of a staging table in place.
+
+        Then it is gone, by its new name, or it is empty.
+        """
+        if self.catalog.relation(schema, name) is None:
+            return True
+        sql = self.dialect.select(self.dialect.count, self.dialect.quote(schema, name))
+        [(count,)] = self.link.fetch(sql)
+        return rows > 0 and int(count) == 0
 
     def _checked(self, staged: Staged, mode: WriteMode) -> Staged:
         staged.table.check()
