@@ -22,7 +22,7 @@ from simulacra_qa.metrics.discriminator import Discrimination, discriminate
 from simulacra_qa.metrics.distances import DistanceScores, closest
 from simulacra_qa.metrics.exchange import PrivacyTest
 from simulacra_qa.metrics.membership import Battery, attack_all
-from simulacra_qa.metrics.minilm import Absent
+from simulacra_qa.metrics.minilm import NOT_ASKED, Absent
 from simulacra_qa.metrics.privacy import leaks_of, privacy_tests
 from simulacra_qa.metrics.profile import Profile, profile
 from simulacra_qa.metrics.records import Records
@@ -37,7 +37,6 @@ Matrix = npt.NDArray[np.float64]
 
 _READ, _MEASURED, _CLOSEST, _ATTACKED, _TESTED, _TOLD, _ALL = 10, 30, 35, 45, 50, 60, 100
 _DISCRIMINATED_RECORDS = 4_000
-_NOT_ASKED = Absent("embedding was not asked for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Evaluation:
     privacy: tuple[PrivacyTest, ...] = ()
     rare_categories: int | None = None
     discrimination: Discrimination | None = None
-    similar: Similar | Absent = _NOT_ASKED
+    similar: Similar | Absent = NOT_ASKED
     coherence: Coherence | None = None
     utility: Utility | None = None
     relations: tuple[RelationScores, ...] = ()
@@ -196,7 +195,7 @@ def evaluation_steps(
                 records, detected_target(own, categorical) if target < 0 else target, options.seed
             )
         yield Progress(_TOLD, _ALL)
-    similar = _similar(prepared, options) if options.embed else _NOT_ASKED
+    similar = _similar(prepared, options) if options.embed else NOT_ASKED
     yield Progress(_ALL, _ALL)
     yield Evaluation(
         columns=tuple(names),

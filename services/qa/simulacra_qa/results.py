@@ -12,7 +12,7 @@ from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
 from simulacra_qa.metrics.labels import axis
 from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
-from simulacra_qa.metrics.minilm import Absent
+from simulacra_qa.metrics.minilm import NOT_ASKED, Absent
 from simulacra_qa.metrics.relations import RelationScores
 from simulacra_qa.verdict import findings, verdicts
 
@@ -189,8 +189,10 @@ def _distances(evaluation: Evaluation) -> Distances | None:
     )
 
 
-def _similarity(evaluation: Evaluation) -> Similarity:
+def _similarity(evaluation: Evaluation) -> Similarity | None:
     found, embedded = evaluation.discrimination, evaluation.similar
+    if found is None and embedded is NOT_ASKED:
+        return None
     result = Similarity()
     if found is not None:
         result.boosting_auc_training_synthetic = _rounded(found.synthetic)

