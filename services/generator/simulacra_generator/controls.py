@@ -104,6 +104,7 @@ def _controls(
         top_p=_or_one(configuration.sampling_top_p),
         rebalancing=rebalancing.model_dump() if rebalancing else None,
         imputation=list(configuration.imputation.columns) if configuration.imputation else [],
+        fairness=configuration.fairness.model_dump() if configuration.fairness else None,
         seed_connector=configuration.sample_seed_connector_id,
     )
 
@@ -115,13 +116,12 @@ def _or_one(value: float | None) -> float:
 def _problems(
     configuration: SyntheticTableConfiguration, source: SourceTable, computes: Computes
 ) -> Iterator[Violation]:
-    if configuration.fairness is not None:
-        yield "fairness", "this version cannot sample with a fairness objective yet; leave it out"
     training = source.model_configuration
     if training is not None and training.enable_flexible_generation is False:
         for name in (
             "rebalancing",
             "imputation",
+            "fairness",
             "sample_seed_dict",
             "sample_seed_data",
             "sample_seed_connector_id",

@@ -20,6 +20,7 @@ class TableControls:
         top_p: Of sampling.
         rebalancing: A column and the probabilities of its values.
         imputation: Columns that are to have no nulls.
+        fairness: A column that is to be equally distributed in all groups by sensitive columns.
         seed_connector: The connector to read seed rows from.
         referenced: How many rows the tables have that foreign keys point at, by name.
         seeds: The artifact with the seed rows.
@@ -34,6 +35,7 @@ class TableControls:
     top_p: float = 1.0
     rebalancing: dict[str, Any] | None = None
     imputation: list[str] = field(default_factory=list)
+    fairness: dict[str, Any] | None = None
     seed_connector: str | None = None
     referenced: dict[str, int] = field(default_factory=dict)
     seeds: str | None = None

@@ -44,6 +44,10 @@ class TableSampler:
     ) -> Iterator[pa.RecordBatch]:
         """Yields a batch for each block in a range; a block's rows depend on nothing but seed and number."""
         rebalancing = engine.Rebalancing(**controls.rebalancing) if controls.rebalancing else None
+        fairness = None
+        if controls.fairness:
+            sensitive = tuple(controls.fairness["sensitive_columns"])
+            fairness = engine.Fairness(controls.fairness["target_column"], sensitive)
         request = engine.SampleRequest(
             rows=controls.rows,
             seed=controls.seed,
@@ -55,6 +59,7 @@ class TableSampler:
             seeds=seeds,
             rebalancing=rebalancing,
             imputation=tuple(controls.imputation),
+            fairness=fairness,
         )
         start = first * engine.BLOCK_ROWS
         for batch in self._sampler.sample(request, threads=threads):

@@ -150,7 +150,6 @@ def test_what_does_not_fit_the_generator_is_named(
 @pytest.mark.parametrize(
     ("configuration", "field"),
     [
-        ({"fairness": {"target_column": "city", "sensitive_columns": ["member"]}}, "fairness"),
         ({"tabular_compute": "somewhere"}, "tabular_compute"),
         ({"sample_seed_dict": b"{"}, "sample_seed_dict"),
         ({"sample_seed_dict": b'{"nope": 1}'}, "sample_seed_dict"),
@@ -256,7 +255,6 @@ async def test_a_table_is_read_as_an_arrow_stream(channel: ServiceChannel, datas
             wrong.table_name = ""
         with pytest.raises(InvalidArgument):
             _ = [chunk async for chunk in stub.ReadSyntheticTable(wrong)]
-
 
 
 async def test_a_repeated_request_makes_nothing_twice(channel: ServiceChannel, owners_id: str) -> None:
