@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from simulacra import wire
@@ -104,6 +105,51 @@ async def test_evaluation_streams_progress_and_publishes_report_and_metrics(
     html = report.read_bytes("report.html").decode()
     assert "<script>alert(1)" not in html
     assert "People <b>" not in html
+
+
+async def test_generated_data_are_compared_with_the_statistics_of_a_report(
+    channel: ServiceChannel, artifacts: ArtifactStore
+) -> None:
+    stub = internal_pb2_grpc.QaInternalServiceStub(channel)
+    _ = [answer async for answer in stub.EvaluateArtifacts(request_for(artifacts, 3000))]
+    for role in ("training", "holdout"):  # no original row is needed
+        artifacts.delete(f"data/{role}")
+    young = people(4000, 7).filter(pc.less(people(4000, 7)["age"], 50))
+    artifacts.write_table("data/generated", young)
+    request = internal_pb2.EvaluateGeneratedRequest(
+        synthetic_artifact="data/generated",
+        statistics_artifact="reports/one",
+        report_artifact="reports/two",
+        table_name="people",
+        seeded_columns=["age"],
+        notes=["Sampled with <b>."],
+    )
+    *_, last = [answer async for answer in stub.EvaluateGenerated(request)]
+    assert last.done
+    assert last.metrics.HasField("accuracy")
+    assert not last.metrics.HasField("distances")
+    report = artifacts.open("reports/two")
+    document = json.loads(report.read_bytes("metrics.json"))
+    assert document["intended"] == {"age": "given as seed"}
+    assert {verdict["level"] for verdict in document["verdicts"].values()} <= {"good", "note"}
+    page = report.read_bytes("report.html").decode()
+    assert "Sampled with &lt;b&gt;." in page
+    assert "<script>alert(1)" not in page
+
+
+async def test_report_without_statistics_is_told(channel: ServiceChannel, artifacts: ArtifactStore) -> None:
+    stub = internal_pb2_grpc.QaInternalServiceStub(channel)
+    artifacts.write_table("data/generated", people(100, 0))
+    request = internal_pb2.EvaluateGeneratedRequest(
+        synthetic_artifact="data/generated",
+        statistics_artifact="data/generated",
+        report_artifact="reports/two",
+    )
+    with pytest.raises(ArtifactNotFound, match="no statistics"):
+        _ = [answer async for answer in stub.EvaluateGenerated(request)]
+    request.statistics_artifact = ""
+    with pytest.raises(InvalidArgument, match="statistics_artifact: is required"):
+        _ = [answer async for answer in stub.EvaluateGenerated(request)]
 
 
 async def test_repeated_call_answers_from_the_published_report(

@@ -12,8 +12,10 @@ from simulacra_qa import Context, evaluate
 from simulacra_qa.against import Asked, Compared, compare_steps
 from simulacra_qa.families import with_relation
 from simulacra_qa.metrics.columns import as_table
+from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.report import Heading, render
 from simulacra_qa.statistics import statistics_of
+from tests.require import require
 from tests.unit.qa.browser import Browser, axe_source
 
 HOSTILE = "<script>alert(1)</script>"
@@ -57,6 +59,20 @@ def pages() -> dict[str, str]:
     }
 
 
+def axe_script() -> str:
+    """What runs axe-core on a page and returns the violations in words."""
+    source = axe_source().replace("</script", "<\\/script")
+    return (
+        source
+        + """;
+    for (const e of document.querySelectorAll("details")) e.open = true;
+    const found = await axe.run(document, {resultTypes: ["violations"]});
+    const told = (node) => node.html + node.failureSummary;
+    return found.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map(told)}`);
+    """
+    )
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Browser:
     return Browser(tmp_path)
@@ -82,16 +98,21 @@ def test_page_runs_nothing_from_data_loads_nothing_and_fits(browser: Browser, pa
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["model", "data", "sequences"])
 def test_axe_finds_no_violation(browser: Browser, pages: dict[str, str], kind: str, theme: str) -> None:
-    script = (
-        axe_source().replace("</script", "<\\/script")
-        + """;
-    for (const e of document.querySelectorAll("details")) e.open = true;
-    const found = await axe.run(document, {resultTypes: ["violations"]});
-    const told = (node) => node.html + node.failureSummary;
-    return found.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map(told)}`);
-    """
+    assert browser.ask(pages[kind], axe_script(), theme=theme) == []
+
+
+def test_axe_finds_no_violation_in_the_maps_of_texts(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIMULACRA_EMBEDDER_PATH", raising=False)
+    evaluation = evaluate(*(people(120, seed) for seed in range(3)))
+    require(
+        "embedder", not isinstance(evaluation.similar, Absent), "there are no weights to embed texts with"
     )
-    assert browser.ask(pages[kind], script, theme=theme) == []
+    page = render(evaluation, Heading(title=HOSTILE))
+    assert "Density of the synthetic records" in page
+    for theme in ("light", "dark"):
+        assert browser.ask(page, axe_script(), theme=theme) == []
 
 
 def test_theme_filter_and_tip_work(browser: Browser, pages: dict[str, str]) -> None:
