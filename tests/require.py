@@ -1,6 +1,7 @@
 """What a test needs of the machine: it skips with the reason, or fails where the need is declared met.
 
-Continuous integration sets `SIMULACRA_TEST_REQUIRE=postgres,mariadb,polyglot,ray`: a missing server fails there.
+Continuous integration sets `SIMULACRA_TEST_REQUIRE=postgres,mariadb,polyglot,ray`: a missing
+server fails there.
 """
 
 import os
