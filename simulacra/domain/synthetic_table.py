@@ -98,7 +98,7 @@ class ForeignKey(Model):
 
 
 class TableDelivery(Model):
-    """What came of the delivery of a table: DONE, FAILED or CANCELED; what is not DONE has changed nothing."""
+    """What came of a table's delivery: DONE, FAILED or CANCELED; what is not DONE has changed nothing."""
 
     location: str
     status: ProgressStatus
