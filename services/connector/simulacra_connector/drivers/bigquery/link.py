@@ -70,9 +70,12 @@ class BigQueryLink(Link):
 
     def start(self, sql: str, config: bigquery.QueryJobConfig | None = None) -> Any:
         """Starts a query job, which `stop` can cancel from now on."""
+        self._job = None
         self._job = self.client.query(
             sql, job_config=config, retry=self.retry, job_retry=None, timeout=self.options.statement_timeout
         )
+        if self.is_stopped:  # while the job was on its way, and there was nothing to cancel
+            self.stop()
         return self._job
 
     def follow(self, job: Any) -> Any:

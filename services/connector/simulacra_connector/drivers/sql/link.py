@@ -43,6 +43,11 @@ class Link(ABC):
         return (*self.errors, OSError)
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether what runs has been asked to end."""
+        return self._watch.canceled or self._watch.expired
+
+    @property
     @abstractmethod
     def where(self) -> str:
         """Names the server in messages."""
