@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from simulacra.engine.sampling import Sampler, block_count
     from simulacra.engine.split import split_holdout
     from simulacra.engine.table import AnalyzeOptions, ColumnSpec, TableCodec, analyze
-    from simulacra.engine.training import TrainingConfig, TrainingTask, TrainProgress, train
+    from simulacra.engine.task import TrainingConfig, TrainingTask, TrainProgress
+    from simulacra.engine.training import train
 
 __all__ = [
     "BLOCK_ROWS",
@@ -63,7 +64,8 @@ _HOMES = {
     "sampling": ("Sampler", "block_count"),
     "split": ("split_holdout",),
     "table": ("AnalyzeOptions", "ColumnSpec", "TableCodec", "analyze"),
-    "training": ("TrainProgress", "TrainingConfig", "TrainingTask", "train"),
+    "task": ("TrainProgress", "TrainingConfig", "TrainingTask"),
+    "training": ("train",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

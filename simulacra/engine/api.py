@@ -9,7 +9,8 @@ from simulacra.engine import inference
 from simulacra.engine.bundle import Bundle
 from simulacra.engine.sampling import Fairness, Rebalancing, Sampler, SampleRequest
 from simulacra.engine.table import AnalyzeOptions, ColumnSpec, analyze
-from simulacra.engine.training import TrainingConfig, TrainingTask, TrainProgress, train
+from simulacra.engine.task import TrainingConfig, TrainingTask, TrainProgress
+from simulacra.engine.training import train
 
 __all__ = ["fit", "impute", "log_prob", "predict_proba", "sample"]
 

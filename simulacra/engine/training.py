@@ -2,137 +2,35 @@
 
 import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.engine.association import strongest_sources
+from simulacra.engine import choices
 from simulacra.engine.bundle import Bundle
-from simulacra.engine.checkpoint import CheckpointStore, TrainingState, pack, unpack
-from simulacra.engine.network import Network, NetworkConfig
+from simulacra.engine.checkpoint import TrainingState, pack, unpack
+from simulacra.engine.network import Network
 from simulacra.engine.split import split_holdout
-from simulacra.engine.table import TableCodec
+from simulacra.engine.task import TrainingTask, TrainProgress
 from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient
 
-__all__ = ["TrainProgress", "TrainingConfig", "TrainingTask", "train"]
+__all__ = ["train"]
 
 _DECAY_FROM = 0.6
 _WARM_UP = 30
-_NARROW = 32
-_SOURCES = 16
-_SHARED = 64
 _EMA = 0.99
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS = 4096
-_MAX_DECAY = 20.0
 _COMPARABLE = 200
 _GAP = 0.085
 _CONTROL = 0.2
 _TOLERANCE = (
     0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """How long and how to train. None means: chosen from the data.
-
-    Attributes:
-        max_training_time_seconds: The training ends, annealed, within this time.
-        max_epochs: Passes over the training rows at most.
-        batch_size: Rows per optimiser step.
-        learning_rate: Of AdamW, after warm-up.
-        embedding: Width of the embeddings.
-        hidden: Width of each target's layers.
-        dropout: Share of hidden units dropped.
-        sources: Sub-columns that each target of a wide table reads directly.
-        shared: Width of a wide table's additive state.
-        weight_decay: Of AdamW, on all but the biases: what keeps the network from learning rows by heart.
-        smooth: Learn the weights of codes that have an order as smooth functions of it, besides each on its
-            own.
-        flexible: Learn any order, so that seeds, imputation and rebalancing work; else the canonical order
-            alone.
-        seed: Of everything random. Same seed, data, threads and versions: same weights, unless time runs out.
-        threads: Of torch, while training.
-        device: Of torch.
-        validation_fraction: Share of the subjects kept for choosing when to stop.
-        checkpoint_seconds: Time between checkpoints.
-    """
-
-    max_training_time_seconds: float = 600.0
-    max_epochs: float = 100.0
-    batch_size: int | None = None
-    learning_rate: float = 3e-3
-    embedding: int | None = None
-    hidden: int | None = None
-    dropout: float | None = None
-    sources: int | None = None
-    shared: int | None = None
-    weight_decay: float | None = None
-    smooth: bool = True
-    flexible: bool = True
-    seed: int = 0
-    threads: int = 2
-    device: str = "cpu"
-    validation_fraction: float | None = None
-    checkpoint_seconds: float = 20.0
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """What to train on.
-
-    Attributes:
-        codec: The table's codecs.
-        codes: The encoded training rows, `codec.encode(table)`.
-        config: Budget and choices.
-        subjects: The subject of each row; validation takes whole subjects. Each row its own by default.
-        checkpoint: Where to keep the state, and to resume from if there is one of the same task.
-        start: A bundle whose weights to go on from; its codecs must be the task's.
-        clock: Seconds, ascending.
-    """
-
-    codec: TableCodec
-    codes: np.ndarray
-    config: TrainingConfig = field(default_factory=TrainingConfig)
-    subjects: np.ndarray | None = None
-    checkpoint: CheckpointStore | None = None
-    start: Bundle | None = None
-    clock: Callable[[], float] = time.monotonic
-
-
-@dataclass(frozen=True, slots=True)
-class TrainProgress:
-    """Where a training is.
-
-    Attributes:
-        epoch: Passes over the training rows so far.
-        step: Optimiser steps so far.
-        total_steps: Steps planned; changes when validation stops improving or time gets short.
-        samples: Rows seen so far.
-        train_loss: Running mean of the training loss in nats per row.
-        val_loss: Latest validation loss, of the averaged weights; None before the first.
-        learning_rate: Latest.
-        elapsed: Seconds of training, over all attempts.
-        best: Whether this validation loss is the lowest so far.
-        bundle: The trained model, in the last item only.
-    """
-
-    epoch: float
-    step: int
-    total_steps: int
-    samples: int
-    train_loss: float
-    val_loss: float | None
-    learning_rate: float
-    elapsed: float
-    best: bool = False
-    bundle: Bundle | None = None
 
 
 def train(task: TrainingTask) -> Iterator[TrainProgress]:
@@ -166,10 +64,14 @@ class _Training:
         codes = torch.from_numpy(np.ascontiguousarray(task.codes, dtype=np.int32))
         self.rows = codes[torch.from_numpy(training)].to(config.device)
         self.held = codes[torch.from_numpy(validation)].long().to(config.device)
-        self.batch = config.batch_size or _auto_batch(len(self.rows))
+        self.batch = config.batch_size or choices.batch_size(len(self.rows))
         self.batch = min(self.batch, len(self.rows))
         self.steps_per_epoch = max(1, len(self.rows) // self.batch)
-        shape = task.start.config if task.start is not None else _shape(task, task.codes[training])
+        shape = (
+            task.start.config
+            if task.start is not None
+            else choices.network_config(task, task.codes[training])
+        )
         places = task.codec.places if config.smooth else None
         self.network = Network(shape, self._generator("weights", 0), places).to(config.device)
         self._initialise()
@@ -177,7 +79,11 @@ class _Training:
         self.parameters = [weight for _, weight in named]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.best = [parameter.detach().clone() for parameter in self.parameters]
-        decay = config.weight_decay if config.weight_decay is not None else _auto_decay(len(self.rows), shape)
+        decay = (
+            config.weight_decay
+            if config.weight_decay is not None
+            else choices.weight_decay(len(self.rows), shape)
+        )
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [parameter], "weight_decay": 0.0 if "bias" in name else decay}
@@ -195,7 +101,10 @@ class _Training:
             None if len(self.held) < _COMPARABLE else [self._losses(p) for p in (self.seen, self.held)]
         )
         self._plan(
-            min(config.max_epochs * self.steps_per_epoch, _auto_steps(len(self.rows), self.steps_per_epoch))
+            min(
+                config.max_epochs * self.steps_per_epoch,
+                choices.planned_steps(len(self.rows), self.steps_per_epoch),
+            )
         )
 
     def _initialise(self) -> None:
@@ -336,7 +245,7 @@ class _Training:
         gap = (held.mean() - seen.mean()) / torch.cat([held, seen]).std().clamp(min=1e-6)
         factor = float(np.clip(math.exp(_CONTROL * (gap.item() / _GAP - 1)), 0.8, 1.3))
         self.state.weight_decay = float(
-            np.clip(self.state.weight_decay * factor, self.least_decay, _MAX_DECAY)
+            np.clip(self.state.weight_decay * factor, self.least_decay, choices.MAX_DECAY)
         )
 
     def _hopeless(self) -> bool:
@@ -445,42 +354,3 @@ def _fingerprint(task: TrainingTask) -> str:
         for name, tensor in sorted(task.start.weights.items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _auto_batch(rows: int) -> int:
-    """Returns a power of two that gives about 40 steps per epoch, between 32 and 512."""
-    return int(2 ** np.clip(round(math.log2(max(rows, 1) / 40)), 5, 9))
-
-
-def _auto_decay(rows: int, shape: NetworkConfig) -> float:
-    """Returns the weight decay: 1 for up to 20,000 rows, less for more, and more for many codes on few rows.
-
-    The second is what keeps single rows unknown: with about one code per row, as in a table of 30 numbers
-    and 300 rows, the likelihood tells training rows from others unless weights are held down that much.
-    """
-    by_rows = np.clip((20_000 / max(rows, 1)) ** 0.3, 0.1, 1.0)
-    by_codes = 12 * (sum(shape.cardinalities) / max(rows, 1)) ** 0.9
-    return float(np.clip(by_codes, by_rows, _MAX_DECAY))
-
-
-def _auto_steps(rows: int, steps_per_epoch: int) -> int:
-    """Returns the steps to plan: 15 epochs of 20,000 rows, more of fewer and fewer of more."""
-    return int(steps_per_epoch * np.clip(15 * (20_000 / max(rows, 1)) ** 0.3, 6, 40))
-
-
-def _shape(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
-    """Chooses the network: in narrow tables targets read all others, in wide ones the strongest."""
-    parts, config = task.codec.sub_columns, task.config
-    columns = np.array([part.column for part in parts])
-    small = len(codes) < 3000
-    wide = len(parts) > (_NARROW if config.sources is None else config.sources)
-    sources = config.sources or _SOURCES
-    return NetworkConfig(
-        cardinalities=tuple(part.cardinality for part in parts),
-        columns=tuple(columns.tolist()),
-        embedding=config.embedding or 16,
-        hidden=config.hidden or (32 if small else 64),
-        dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
-        sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
-        shared=(config.shared if config.shared is not None else _SHARED) if wide else 0,
-    )
