@@ -37,13 +37,14 @@ class QaComponent(JobComponent):
         )
         connectors = ConnectorPeer(channel)
         public = QaServicer(EvaluationJobs(database, jobs, artifacts, connectors, new_id=new_uuid))
-        internal = QaInternalServicer(EvaluationService(executor, artifacts))
+        evaluations = EvaluationService(executor, artifacts, embedder=settings.embedder_path)
+        internal = QaInternalServicer(evaluations)
         super().__init__(
             settings,
             _PACKAGE,
             database=database,
             jobs=jobs,
-            handlers=EvaluationSteps(connectors).handlers(),
+            handlers=EvaluationSteps(connectors, embedder=settings.embedder_path).handlers(),
             executor=executor,
             artifacts=artifacts,
             registrations=[

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from simulacra.artifacts import ArtifactStore
@@ -79,10 +80,12 @@ class EvaluationService:
     Args:
         executor: Where the work runs; started and stopped by the component.
         artifacts: The platform's artifacts.
+        embedder: The folder of the embedding model's weights, if it is set.
     """
 
-    def __init__(self, executor: Executor, artifacts: ArtifactStore) -> None:
+    def __init__(self, executor: Executor, artifacts: ArtifactStore, *, embedder: Path | None = None) -> None:
         self._executor = executor
+        self._embedder = str(embedder) if embedder else ""
         self._artifacts = artifacts
 
     async def evaluate(
@@ -118,7 +121,8 @@ class EvaluationService:
     async def _attempt(
         self, request: EvaluationRequest | GeneratedRequest, attempt: int
     ) -> AsyncGenerator[Evaluating | Evaluated, None]:
-        run = self._executor.run(request.task, asdict(request), attempt=attempt)
+        payload = {**asdict(request), "embedder": self._embedder}
+        run = self._executor.run(request.task, payload, attempt=attempt)
         try:
             async with aclosing(run) as events:
                 async for event in events:

@@ -1,5 +1,6 @@
 """The settings of the qa service."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -16,4 +17,7 @@ class QaSettings(ServiceSettings):
 
     keep_evaluations_days: float = Field(
         30, gt=0, description="Days that an evaluation that a client started, and its report, are kept."
+    )
+    embedder_path: Path | None = Field(
+        None, description="Folder of the embedding model's weights; default: wherever the machine has them."
     )

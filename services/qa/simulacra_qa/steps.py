@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from simulacra.domain import EvaluationReference, JobKind, StepCode
 from simulacra.jobs import Handler, StepContext, StepResult
@@ -26,10 +27,12 @@ class EvaluationSteps:
 
     Args:
         connectors: Where data come from.
+        embedder: The folder of the embedding model's weights, if it is set.
     """
 
-    def __init__(self, connectors: ConnectorPeer) -> None:
+    def __init__(self, connectors: ConnectorPeer, *, embedder: Path | None = None) -> None:
         self._connectors = connectors
+        self._embedder = str(embedder) if embedder else ""
 
     def handlers(self) -> Mapping[StepCode | tuple[JobKind, StepCode], Handler]:
         """Returns a handler for each step; each acts as the job's owner."""
@@ -61,6 +64,7 @@ class EvaluationSteps:
         payload = {
             **names,
             "report": report,
+            "embedder": self._embedder,
             "title": ctx.payload["title"],
             "table_name": ctx.payload["table_name"],
             "seed": ctx.payload["seed"],

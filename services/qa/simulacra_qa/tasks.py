@@ -1,6 +1,7 @@
 """What worker processes run: one evaluation, from artifacts to a report artifact."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
     Args:
         payload: `training`, `holdout` (may be empty), `synthetic` and `report` are names of artifacts;
             `title` and `table_name` are for the report; `seed` seeds everything random; `reference` is a
-            `Reference`, TRAINING if it is missing; `key`, `target`, `embed`, `context_training` and so on are
-            as in `Options` and `Context`, and may be missing or empty; `keep_statistics` says whether the
-            artifact also gets the protected statistics that `compare_with_statistics` needs.
+            `Reference`, TRAINING if it is missing; `key`, `target`, `embed`, `embedder`, `context_training`
+            and so on are as in `Options` and `Context`, and may be missing or empty; `keep_statistics` says
+            whether the artifact also gets the protected statistics that `compare_with_statistics` needs.
         context: Where artifacts are.
     """
     reference = Reference(payload.get("reference", Reference.TRAINING))
@@ -53,6 +54,7 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
         key=payload.get("key") or None,
         target=payload.get("target") or None,
         embed=payload.get("embed", True),
+        embedder=Path(payload["embedder"]) if payload.get("embedder") else None,
     )
 
     def read(prefix: str) -> tuple[pa.Table, pa.Table | None, pa.Table]:
