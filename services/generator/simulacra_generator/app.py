@@ -58,9 +58,12 @@ class GeneratorComponent(JobComponent):
             connectors,
             references,
             destinations,
+            max_rows=settings.table_rows,
             new_id=new_uuid,
         )
-        generation = GenerationService(database, rows, jobs, trainer, connectors, computes)
+        generation = GenerationService(
+            database, rows, jobs, trainer, connectors, computes, max_rows=settings.table_rows
+        )
         probes = ProbeService(
             probe_workers,
             artifacts,

@@ -17,7 +17,24 @@ from simulacra_generator.peers import TrainedGenerator
 from simulacra_generator.seeds import seed_rows
 from simulacra_generator.spec import TableControls
 
-__all__ = ["checked_controls", "with_references"]
+__all__ = ["checked_controls", "require_rows", "with_references"]
+
+
+def require_rows(tables: Sequence[SyntheticTableConfig] | None, limit: int) -> None:
+    """Raises InvalidArgument if a table is to have more rows than a dataset may ask for."""
+    found = [
+        FieldViolation(
+            f"tables.{index}.configuration.sample_size",
+            f'{table.configuration.sample_size:,} rows of table "{table.name}" are too many, at most '
+            f"{limit:,}; ask for fewer, or have SIMULACRA_TABLE_ROWS raised",
+        )
+        for index, table in enumerate(tables or ())
+        if table.configuration is not None and (table.configuration.sample_size or 0) > limit
+    ]
+    if found:
+        raise InvalidArgument(
+            "; ".join(f"{item.field}: {item.description}" for item in found), violations=found
+        )
 
 
 def checked_controls(

@@ -19,7 +19,7 @@ from simulacra.jobs import JobPlan, JobStore, StepPlan
 from simulacra.jobs.computes import Computes
 from simulacra.rpc import Principal
 from simulacra.store import Database, Transaction, body_hash, idempotent, remember
-from simulacra_generator.controls import checked_controls
+from simulacra_generator.controls import checked_controls, require_rows
 from simulacra_generator.delivery import check_delivery, check_destination
 from simulacra_generator.documents import dataset_of
 from simulacra_generator.peers import ConnectorPeer, TrainerPeer
@@ -50,6 +50,7 @@ class GenerationService:
         trainer: Where generators are.
         connectors: Where data are delivered to.
         computes: Where models can run.
+        max_rows: Most rows of a table.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class GenerationService:
         trainer: TrainerPeer,
         connectors: ConnectorPeer,
         computes: Computes,
+        *,
+        max_rows: int,
     ) -> None:
         self._database = database
         self._rows = rows
@@ -67,6 +70,7 @@ class GenerationService:
         self._trainer = trainer
         self._connectors = connectors
         self._computes = computes
+        self._max_rows = max_rows
 
     async def start(
         self, viewer: Principal, id: str, *, request_id: str | None, validate_only: bool = False
@@ -138,6 +142,7 @@ class GenerationService:
 
     async def _controls(self, dataset: SyntheticDataset, seed: int) -> list[TableControls]:
         config = synthetic_dataset_config(dataset)
+        require_rows(config.tables, self._max_rows)
         trained = await trained_generator(self._trainer, config.generator_id)
         return checked_controls(trained, config.tables, seed=seed, computes=self._computes, probe=False)
 

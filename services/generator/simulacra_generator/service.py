@@ -23,6 +23,7 @@ from simulacra.jobs import JobStore
 from simulacra.rpc import Principal
 from simulacra.store import Database, Transaction, body_hash, idempotent, remember
 from simulacra.store.releases import HeldReferences
+from simulacra_generator.controls import require_rows
 from simulacra_generator.delivery import check_destination
 from simulacra_generator.documents import dataset_of, document_of
 from simulacra_generator.peers import ConnectorPeer, TrainedGenerator, TrainerPeer
@@ -56,6 +57,7 @@ class DatasetService:
         connectors: Where datasets are delivered through.
         references: The generators that datasets use.
         destinations: The connectors that datasets are delivered through.
+        max_rows: Most rows of a table that may be asked for.
         new_id: Gives ids.
     """
 
@@ -70,6 +72,7 @@ class DatasetService:
         references: HeldReferences,
         destinations: HeldReferences,
         *,
+        max_rows: int,
         new_id: Callable[[], str],
     ) -> None:
         self._database = database
@@ -80,6 +83,7 @@ class DatasetService:
         self._connectors = connectors
         self._references = references
         self._destinations = destinations
+        self._max_rows = max_rows
         self._new_id = new_id
 
     async def create(
@@ -94,6 +98,7 @@ class DatasetService:
                 return await self.get(viewer, earlier)
         trained = await trained_generator(self._trainer, config.generator_id)
         check_tables(config.tables, trained.generator)
+        require_rows(config.tables, self._max_rows)
         dataset = self._new_dataset(config, trained)
         uri, generator_id = uri_of(dataset.id), trained.generator.id
         await check_destination(self._connectors, dataset.delivery)

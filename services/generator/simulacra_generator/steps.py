@@ -1,7 +1,7 @@
 """The steps of a generation job, on the driver's side: each starts the work, and records what came of it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from simulacra.domain import (
     SyntheticDatasetUsage,
     synthetic_dataset_config,
 )
+from simulacra.errors import InvalidArgument
 from simulacra.jobs import Handler, JobStore, StepContext, StepResult
 from simulacra.rpc import Principal, acting_as
 from simulacra.store import Database, Transaction, body_hash
@@ -70,6 +71,7 @@ class GenerationSteps:
         qa: QaPeer,
     ) -> None:
         self._shards = settings.shards or settings.slots
+        self._max_rows = settings.table_rows
         self._database = database
         self._rows = rows
         self._jobs = jobs
@@ -97,23 +99,33 @@ class GenerationSteps:
         return StepResult({"seeds": artifact, "rows": rows})
 
     async def generate(self, ctx: StepContext) -> StepResult:
-        """Samples a table in shards side by side, then joins them."""
+        """Samples a table in shards, a few at a time side by side, then joins them."""
         controls = await self._resolved(ctx)
         rows = controls.rows or 0
-        ranges = shard_ranges(rows, self._shards)
-        names = [ctx.artifact_name(f"shard-{number:05d}") for number in range(len(ranges))]
+        if rows > self._max_rows:  # seed rows of a connector are counted only now
+            raise InvalidArgument(
+                f'{rows:,} rows of table "{controls.name}" are too many, at most {self._max_rows:,}'
+            )
+        # Whoever is free takes the next one, so nothing here grows with the rows but the list of names.
+        ranges = enumerate(shard_ranges(rows, self._shards))
+        names: list[str] = []
         done = 0
 
-        async def run(name: str, first: int, last: int) -> None:
+        async def work() -> None:
             nonlocal done
-            payload = {"controls": controls.to_json(), "first": first, "last": last, "output": name}
-            result = await ctx.execute(
-                f"{_TASKS}:generate", payload, resources=replace(ctx.resources, cpus=1), report_value=False
-            )
-            done += result["rows"]
-            await ctx.report(value=done, max=rows)
+            for number, (first, last) in ranges:
+                names.append(ctx.artifact_name(f"shard-{number:05d}"))
+                payload = {"controls": controls.to_json(), "first": first, "last": last, "output": names[-1]}
+                result = await ctx.execute(
+                    f"{_TASKS}:generate",
+                    payload,
+                    resources=replace(ctx.resources, cpus=1),
+                    report_value=False,
+                )
+                done += result["rows"]
+                await ctx.report(value=done, max=rows)
 
-        await _all_or_none([run(name, *span) for name, span in zip(names, ranges, strict=True)])
+        await _all_or_none([work() for _ in range(self._shards)])
         output = f"{dataset_prefix(ctx.resource_id)}/{ctx.job_id}/{ctx.payload['table_id']}-{ctx.attempt}"
         payload = {"shards": names, "output": output}
         result = await ctx.execute(f"{_TASKS}:join", payload, report_value=False)
@@ -190,11 +202,11 @@ class GenerationSteps:
         return replace(controls, seeds=artifact)
 
 
-def shard_ranges(rows: int, shards: int) -> list[tuple[int, int]]:
+def shard_ranges(rows: int, shards: int) -> Iterator[tuple[int, int]]:
     """Splits the blocks of a table into ranges for tasks: neither many small ones nor few huge ones."""
     blocks = max(1, -(-rows // _BLOCK_ROWS))
     size = min(max(-(-blocks // shards), _LEAST_BLOCKS), _MOST_BLOCKS)
-    return [(first, min(first + size, blocks)) for first in range(0, blocks, size)]
+    return ((first, min(first + size, blocks)) for first in range(0, blocks, size))
 
 
 async def _as_owner(handler: Handler, ctx: StepContext) -> StepResult:

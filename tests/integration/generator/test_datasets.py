@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import uuid
 import zipfile
 from pathlib import Path
@@ -282,3 +283,35 @@ def test_datasets_are_listed_by_name_and_changed(client: Simulacra, owners: Gene
     assert len(client.synthetic_datasets.list(search_term=mark)) == 2  # found by description
     for each in made:
         each.delete()
+
+
+@pytest.mark.parametrize("rows", [10**12, 10**9 + 1])
+def test_more_rows_than_a_table_may_have_are_refused_at_once(
+    client: Simulacra, owners: Generator, rows: int
+) -> None:
+    tables = [{"name": "pets"}, {"name": "people", "configuration": {"sample_size": rows}}]
+    with pytest.raises(InvalidArgument, match="at most 1,000,000,000") as error:
+        client.synthetic_datasets.create({"generator_id": owners.id, "tables": tables})
+    assert fields_of(error) == ["tables.1.configuration.sample_size"]
+
+
+def test_a_billion_rows_can_be_started_watched_and_canceled(client: Simulacra, owners: Generator) -> None:
+    tables = [{"name": name, "configuration": {"sample_size": 10**9}} for name in ("people", "pets")]
+    dataset = client.synthetic_datasets.create({"generator_id": owners.id, "tables": tables})
+    started = time.monotonic()
+    dataset.generation.start()
+    assert time.monotonic() - started < 2
+    until = time.monotonic() + 30
+    while not any(
+        ((step.progress and step.progress.value) or 0) > 1
+        for step in dataset.generation.progress().steps or []
+    ):
+        assert time.monotonic() < until, "nothing was sampled"
+        time.sleep(0.2)
+    asked = time.monotonic()
+    dataset.generation.progress()
+    dataset.generation.cancel()
+    assert time.monotonic() - asked < 2
+    with pytest.raises(JobFailed):
+        dataset.generation.wait(progress_bar=False)
+    dataset.delete()
