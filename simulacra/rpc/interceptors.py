@@ -39,6 +39,7 @@ from simulacra.rpc.auth import (
 )
 from simulacra.rpc.logs import get_logger
 from simulacra.rpc.status import call_error, from_validation_error, to_status
+from simulacra.rpc.texts import require_storable
 
 __all__ = ["Authenticator", "CallMetrics", "Guard", "SignedCalls", "abort"]
 
@@ -220,12 +221,14 @@ def _parsed(raw: Any, parse: Callable[[bytes], Any] | None) -> Any:
     if parse is None:
         return raw
     try:
-        return parse(raw)
+        message = parse(raw)
     except DecodeError as error:
         raise InvalidArgument(
             f"the {len(raw)} bytes of the request are not a message of this method; "
             "compare the client's contract with the server's by gRPC reflection"
         ) from error
+    require_storable(message, raw)
+    return message
 
 
 async def _parsed_stream(raw: AsyncIterator[Any], parse: Callable[[bytes], Any] | None) -> AsyncIterator[Any]:

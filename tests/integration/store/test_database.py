@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from simulacra.errors import DatabaseUnavailable, StorageFull
+from simulacra.errors import DatabaseUnavailable, InvalidArgument, StorageFull
 from simulacra.rpc.auth import Principal
 from simulacra.store import Database, tables
 from simulacra.store.migrations import drift
@@ -135,6 +135,18 @@ async def test_database_that_is_away_is_unavailable_and_comes_back(postgres_serv
         postgres_server.start()
     await add(database, "a")
     assert await database.revision() == 1
+    await database.close()
+
+
+async def test_values_that_a_database_refuses_are_the_callers_fault(postgres_server: PostgresServer) -> None:
+    database = Database(postgres_server.new_database(), schema="kernel_service")
+    await database.migrate("tests.kernel_service")
+    with pytest.raises(InvalidArgument, match="cannot be stored"):
+        await add(database, "n\0ul")
+    with pytest.raises(InvalidArgument, match="cannot be stored"):
+        async with database.begin() as tx:
+            await tx.execute(sa.text("SELECT cast(:number AS integer)"), {"number": 1 << 40})
+    await add(database, "a")
     await database.close()
 
 
