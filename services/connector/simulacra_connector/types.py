@@ -263,6 +263,8 @@ _INFOS = (
             _CLIENT_SECRET,
         ),
         alternatives=(("accessToken",), ("clientId", "tenantId", "clientSecret")),
+        driver="simulacra_connector.drivers.databricks:DatabricksSession",
+        extra="databricks",
     ),
     ConnectorTypeInfo(
         ConnectorType.AZURE_STORAGE,

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,13 +51,13 @@ _DISPOSITIONS = {
     WriteMode.OVERWRITE: "WRITE_TRUNCATE_DATA",  # which keeps schema and keys
     WriteMode.APPEND: "WRITE_APPEND",
 }
-_NOT_ENFORCED = " NOT ENFORCED"
 
 
 class BigQueryWriter(TableWriter):
     """Loads files."""
 
-    enforced_keys = _NOT_ENFORCED
+    enforced_keys: ClassVar[str] = " NOT ENFORCED"
+    keys_follow_names: ClassVar[bool] = False
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -94,24 +94,10 @@ class BigQueryWriter(TableWriter):
             if writer is not None:
                 writer.close()
 
-    def make_keys(self, staged: Sequence[Staged]) -> None:
-        """Declares keys later, when there are tables."""
-
     def publish_all(self, staged: Sequence[Staged], mode: WriteMode) -> None:
-        """Runs the load jobs, and then declares the keys of new tables."""
+        """Runs the load jobs."""
         for each in staged:
             self._publish(each, mode)
-        for each in staged:
-            if each.there is None and each.table.primary_key:
-                names = self.dialect.names(each.table.primary_key)
-                self.link.execute(f"ALTER TABLE {self.target(each)} ADD PRIMARY KEY ({names}){_NOT_ENFORCED}")
-        for each in staged:
-            for key in each.table.foreign_keys if each.there is None else ():
-                self.link.execute(
-                    f"ALTER TABLE {self.target(each)} ADD FOREIGN KEY ({self.dialect.names(key.columns)}) "
-                    f"REFERENCES {self.dialect.quote(each.schema, key.referenced_table)} "
-                    f"({self.dialect.names(key.referenced_columns)}){_NOT_ENFORCED}"
-                )
 
     def is_settled(self, schema: str, name: str, rows: int) -> bool:
         """Asks how the job of an earlier attempt has ended."""

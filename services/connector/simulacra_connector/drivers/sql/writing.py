@@ -5,7 +5,7 @@ a new table is a staging table that is renamed, and a table that is there gets i
 to, in one transaction or statement, so that its keys, indexes and grants stay.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +14,6 @@ from simulacra.errors import AlreadyExists, InvalidArgument
 from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
 from simulacra_connector.drivers.delivery import (
     DeliveredTable,
-    ForeignKeyToMake,
     Journal,
     TableToDeliver,
     already_there,
@@ -57,6 +56,8 @@ class TableWriter:
     """What stands for a value in a statement."""
     enforced_keys: ClassVar[str] = ""
     """What follows a key that the database does not check."""
+    keys_follow_names: ClassVar[bool] = True
+    """Whether keys can be made, and fail, while tables are staged; if not, they are declared afterwards."""
 
     def __init__(self, link: Link, dialect: Dialect, catalog: Catalog) -> None:
         self.link = link
@@ -100,10 +101,13 @@ class TableWriter:
                     for count in self.load(each, each.table.stream):
                         rows[each.table.name] = count
                         yield DeliveredTable(each.table.name, each.location, count)
-                self.make_keys(staged)
+                if self.keys_follow_names:
+                    self.make_keys(staged, self.place)
                 if journal is not None:
                     journal.save({"rows": done, "publishing": rows})
                 self.publish_all(staged, mode)
+                if not self.keys_follow_names:
+                    self.make_keys(staged, self.target)
         except BaseException:
             dropped = [self.link.execute_anyway(self.drop_sql(each)) for each in staged]
             if all(dropped) and journal is not None:
@@ -205,32 +209,21 @@ class TableWriter:
         with self.link.bounded(self.link.options.read_timeout), self.link.translated():
             self.link.cursor().executemany(sql, records)
 
-    def make_keys(self, staged: Sequence[Staged]) -> None:
-        """Makes the keys of new tables, while they are staged: keys follow a table that is renamed."""
-        new = [each for each in staged if each.there is None]
-        for each in new:
+    def make_keys(self, staged: Sequence[Staged], place: Callable[[Staged], str]) -> None:
+        """Makes the keys of new tables, which are at `place`."""
+        new = {each.table.name: each for each in staged if each.there is None}
+        for each in new.values():
             if each.table.primary_key:
                 names = self.dialect.names(each.table.primary_key)
-                primary = f"{self.primary_key(each)} ({names}){self.enforced_keys}"
-                self.link.execute(f"ALTER TABLE {self.place(each)} ADD {primary}")
-        places = {each.table.name: self.place(each) for each in new}
-        for each in new:
+                self.link.execute(f"ALTER TABLE {place(each)} ADD PRIMARY KEY ({names}){self.enforced_keys}")
+        for each in new.values():
             for key in each.table.foreign_keys:
-                parent = places.get(key.referenced_table)
-                self.link.execute(self.foreign_key_sql(each, key, parent))
-
-    def primary_key(self, staged: Staged) -> str:
-        """Returns what begins a primary key."""
-        del staged
-        return "PRIMARY KEY"
-
-    def foreign_key_sql(self, staged: Staged, key: ForeignKeyToMake, parent: str | None) -> str:
-        """Returns the statement that makes a foreign key, to a staged table or one that is there."""
-        place = parent or self.dialect.quote(staged.schema, key.referenced_table)
-        return (
-            f"ALTER TABLE {self.place(staged)} ADD FOREIGN KEY ({self.dialect.names(key.columns)}) "
-            f"REFERENCES {place} ({self.dialect.names(key.referenced_columns)}){self.enforced_keys}"
-        )
+                parent = new.get(key.referenced_table)
+                table = place(parent) if parent else self.dialect.quote(each.schema, key.referenced_table)
+                self.link.execute(
+                    f"ALTER TABLE {place(each)} ADD FOREIGN KEY ({self.dialect.names(key.columns)}) "
+                    f"REFERENCES {table} ({self.dialect.names(key.referenced_columns)}){self.enforced_keys}"
+                )
 
     def publish_all(self, staged: Sequence[Staged], mode: WriteMode) -> None:
         """Puts the tables in their places: those that are there get their rows, new ones their names."""
