@@ -101,6 +101,10 @@ def test_axe_finds_no_violation(browser: Browser, pages: dict[str, str], kind: s
     assert browser.ask(pages[kind], axe_script(), theme=theme) == []
 
 
+def test_axe_finds_no_violation_on_a_narrow_screen(browser: Browser, pages: dict[str, str]) -> None:
+    assert browser.ask(pages["sequences"], axe_script(), width=500) == []
+
+
 def test_axe_finds_no_violation_in_the_maps_of_texts(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from simulacra_qa.headline import headline
 from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
-from simulacra_qa.report.view import View, percent, span
+from simulacra_qa.report.view import View, percent, span, wide
 from simulacra_qa.verdict import Level
 
 __all__ = ["columns", "method", "summary"]
@@ -121,7 +121,7 @@ def columns(view: View) -> Markup:
         tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
         tag("tbody", rows),
     )
-    return tag("div", table, cls="panel scroll")
+    return wide(table, "Accuracy of each column", cls="panel scroll")
 
 
 def _by_column(scores: list[Score]) -> dict[int, list[Score]]:

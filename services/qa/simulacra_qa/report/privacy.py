@@ -4,7 +4,7 @@ from simulacra_qa.metrics.bins import RARE_BELOW
 from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
-from simulacra_qa.report.view import View, percent, span
+from simulacra_qa.report.view import View, percent, span, wide
 
 __all__ = ["attacks", "distances", "membership"]
 
@@ -100,7 +100,7 @@ def membership(view: View) -> Markup | None:
         f"by chance. The strongest attack is {attack.name} with an AUC of {attack.auc:.3f} "
         f"(p {likely}, corrected for {len(attacks)} attacks)."
     )
-    return tag("div", tag("p", text), tag("div", table, cls="scroll"), cls="panel")
+    return tag("div", tag("p", text), wide(table, "Attacks that recognise training records"), cls="panel")
 
 
 _ATTACKS = {
@@ -148,4 +148,4 @@ def attacks(view: View) -> Markup | None:
         if rare
         else f"No category that fewer than {RARE_BELOW} training records hold is in the synthetic data."
     )
-    return tag("div", tag("p", text), tag("div", table, cls="scroll"), tag("p", also), cls="panel")
+    return tag("div", tag("p", text), wide(table, "Attacks on single records"), tag("p", also), cls="panel")

@@ -6,7 +6,7 @@ import numpy as np
 
 from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.report.markup import Child, Markup, tag
-from simulacra_qa.report.view import View, percent
+from simulacra_qa.report.view import View, percent, wide
 
 __all__ = ["coherence", "relations", "utility"]
 
@@ -84,19 +84,16 @@ def _accuracy(scores: Sequence[Score]) -> Child:
     return [percent(value), " ", tag("small", f"of {percent(ceiling)}")]
 
 
-def _table(head: Iterable[str], rows: Iterable[Sequence[Child]]) -> Markup:
-    return tag(
-        "div",
+def _table(head: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
+    table = tag(
+        "table",
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
         tag(
-            "table",
-            tag("thead", tag("tr", [tag("th", text, scope="col") for text in head])),
-            tag(
-                "tbody",
-                [
-                    tag("tr", tag("th", name, scope="row"), [tag("td", cell, cls="number") for cell in cells])
-                    for name, *cells in rows
-                ],
-            ),
+            "tbody",
+            [
+                tag("tr", tag("th", name, scope="row"), [tag("td", cell, cls="number") for cell in cells])
+                for name, *cells in rows
+            ],
         ),
-        cls="scroll",
     )
+    return wide(table, f"{head[0]}: {', '.join(head[1:])}")

@@ -15,7 +15,7 @@ from simulacra_qa.report.markup import Markup, tag
 from simulacra_qa.shares import axes_of, joint_shares
 from simulacra_qa.verdict import Finding, Verdict
 
-__all__ = ["View", "gap_in_words", "legend", "percent", "span", "title"]
+__all__ = ["View", "gap_in_words", "legend", "percent", "span", "title", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ def legend() -> Markup:
         f"Rare values (fewer than {RARE_BELOW} rows) and extremes are never shown.",
         cls="legend",
     )
+
+
+def wide(table: Markup, name: str, *, cls: str = "scroll") -> Markup:
+    """Makes a table that may be wider than the screen one that can be scrolled, by the keyboard too."""
+    return tag("div", table, cls=cls, tabindex=0, role="region", aria_label=name)
 
 
 def gap_in_words(
