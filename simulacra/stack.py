@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, get_args
 
 from simulacra.client._embedded import (
     Endpoint,
@@ -53,7 +53,7 @@ class StackRunning(ServiceUnavailable):
 class _Service:
     """One of the five: how to set it up, and what only it is told."""
 
-    settings: "Callable[..., ServiceSettings]"
+    settings: "type[ServiceSettings]"
     create: "Callable[[Any], Coroutine[Any, Any, Component]]"
 
 
@@ -97,13 +97,13 @@ class Stack:
         self._host, self._port, self._settings = host, port, settings
         self._components: dict[str, Component] = {}
         self._lock: IO[bytes] | None = None
-        self.api_key = ""
+        self.api_key = self._scheme = ""
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the gateway listens, and the first user's key."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return Endpoint(f"{host}:{self.ports['gateway']}", self.api_key)
+        return Endpoint(f"{self._scheme}{host}:{self.ports['gateway']}", self.api_key)
 
     @property
     def address(self) -> str:
@@ -130,6 +130,8 @@ class Stack:
         await self._stop()
 
     async def _start(self) -> None:
+        from simulacra.rpc.settings import read_settings
+
         (self.data_dir / "stack.json").unlink(missing_ok=True)  # of a stack that was killed
         self.api_key = _kept_secret(self.data_dir / "api_key")
         own: dict[str, dict[str, Any]] = {
@@ -143,9 +145,13 @@ class Stack:
             "artifacts_url": "",
             "internal_key": _kept_secret(self.data_dir / "internal.key"),
         }
+        # What a client of the gateway meets; between the services there is loopback only.
+        inner = dict.fromkeys(("ops_port", "tls_certificate", "tls_key", "tls_client_ca", "tls_ca"))
         targets: dict[str, str] = {}
         for name, service in (await asyncio.to_thread(_services)).items():
-            settings = service.settings(**shared | targets | own.get(name, {}) | self._settings)
+            given = own.get(name, inner) | {"tls_ca": None}
+            settings = read_settings(service.settings, **shared | targets | given | self._settings)
+            self._scheme = "https://" if settings.tls_certificate else ""  # the last one is the gateway
             component = await service.create(settings)
             self._components[name] = component
             await component.start()
@@ -247,15 +253,15 @@ def _read_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
 
 def main() -> int:
     """`python -m simulacra.stack`: what an `EmbeddedStack` starts; says on stdout where it listens."""
+    from simulacra.logs import LogLevel, configure_logs
+
     parser = argparse.ArgumentParser(
         prog="simulacra.stack", description="The embedded platform of one client."
     )
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--temporary", action="store_true", help="remove the data folder at the end")
-    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-level", default="info", choices=get_args(LogLevel))
     arguments = parser.parse_args()
-    from simulacra.rpc import configure_logs
-
     configure_logs(log_format="json", level=arguments.log_level)
     try:
         return _main(arguments.data_dir, temporary=arguments.temporary)

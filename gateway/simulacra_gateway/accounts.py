@@ -22,7 +22,8 @@ from simulacra.errors import (
     StorageFull,
     Unauthenticated,
 )
-from simulacra.rpc import Limits, Principal, get_logger
+from simulacra.logs import get_logger
+from simulacra.rpc import Limits, Principal
 from simulacra.store import Page
 from simulacra_gateway.settings import GatewaySettings
 from simulacra_gateway.store import GatewayStore

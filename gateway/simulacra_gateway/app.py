@@ -115,14 +115,10 @@ class Gateway:
             registrations,
             authenticate=self.accounts.authenticate,
             routes=routes,
-            ready=self._missing,
+            ready=self._database.revision,
             receive_limit=_RECEIVE_LIMIT,
             open_methods=["/simulacra.v1.PlatformService/GetAbout"],
         )
-
-    async def _missing(self) -> str | None:
-        await self._database.revision()
-        return None
 
 
 async def create(settings: GatewaySettings) -> Gateway:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simulacra.errors import ResumeTokenInvalid, SimulacraError
-from simulacra.rpc import get_logger
+from simulacra.logs import get_logger
 from simulacra.store import decode_token
 from simulacra.v1 import job_pb2 as pb
 

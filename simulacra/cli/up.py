@@ -1,11 +1,13 @@
 """`simulacra up`: the whole platform in this process."""
 
 import asyncio
+import os
 from pathlib import Path
+from typing import Any, get_args
 
 from simulacra.cli.output import console, print_json
 from simulacra.client._embedded import Endpoint, default_data_dir
-from simulacra.rpc import configure_logs
+from simulacra.logs import LogFormat, LogLevel, configure_logs
 from simulacra.stack import Stack, StackRunning, serve
 
 __all__ = ["run"]
@@ -13,7 +15,10 @@ __all__ = ["run"]
 
 def run(data_dir: Path | None, *, host: str, port: int, as_json: bool) -> None:
     """Serves until Ctrl-C; if a stack runs on the folder already, says where."""
-    configure_logs(level="warning")
+    configure_logs(
+        log_format=_chosen("SIMULACRA_LOG_FORMAT", LogFormat, "auto"),
+        level=_chosen("SIMULACRA_LOG_LEVEL", LogLevel, "warning"),
+    )
     stack = Stack(data_dir or default_data_dir(), host=host, port=port)
 
     def ready(endpoint: Endpoint, *, already: bool = False) -> None:
@@ -36,3 +41,9 @@ def run(data_dir: Path | None, *, host: str, port: int, as_json: bool) -> None:
         if error.endpoint is None:
             raise
         ready(error.endpoint, already=True)
+
+
+def _chosen(variable: str, choices: Any, default: str) -> Any:
+    """Returns what the environment chooses; what is none of the choices the services refuse themselves."""
+    value = os.environ.get(variable)
+    return value if value in get_args(choices) else default

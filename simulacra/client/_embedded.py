@@ -39,10 +39,11 @@ TEMPORARY_MARK = "temporary"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a platform listens, and the key that opens it."""
+    """Where a platform listens, the key that opens it, and the authority of its certificate."""
 
     address: str
     api_key: str | None = None
+    tls_ca: Path | None = None
 
 
 def default_data_dir() -> Path:
@@ -116,8 +117,8 @@ class EmbeddedStack:
         self._finalizer = weakref.finalize(self, _end, self._process, self._temporary)
 
     def _start(self) -> Endpoint:
-        log = (self.data_dir / "stack.log").open("a")
-        with log:
+        path = self.data_dir / "stack.log"
+        with path.open("a+") as log:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "simulacra.stack", "--data-dir", str(self.data_dir)),
@@ -129,13 +130,16 @@ class EmbeddedStack:
                 text=True,
                 start_new_session=True,  # Ctrl-C is for this process alone; the stack ends with its stdin
             )
-        described = _first_line(self._process.stdout)
-        if "address" in described:
-            return Endpoint(described["address"], described["api_key"])
-        _end(self._process, None)
-        message = described.get("error", f"it ended with exit code {self._process.returncode}")
+            described = _first_line(self._process.stdout)
+            if "address" in described:
+                return Endpoint(described["address"], described["api_key"])
+            _end(self._process, None)
+            log.seek(0)
+            last = log.read().strip().rpartition("\n")[2][-500:]
+        ended = f"it ended with exit code {self._process.returncode}; the end of its log: {last or 'nothing'}"
+        where = "" if self._temporary else f"; its log is {path}"
         cls = error_class(described["reason"]) if "reason" in described else ServiceUnavailable
-        raise cls(f"the embedded stack did not start: {message}; its log is {self.data_dir / 'stack.log'}")
+        raise cls(f"the embedded stack did not start: {described.get('error', ended)}{where}")
 
     @property
     def temporary(self) -> bool:

@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -79,6 +81,13 @@ def _target(address: str) -> tuple[str, bool]:
     return f"{host}:{port or (443 if secure else DEFAULT_PORT)}", secure
 
 
+def _credentials(ca: Path | None) -> grpc.ChannelCredentials:
+    try:
+        return channel_credentials(ca=ca)
+    except OSError as error:
+        raise InvalidArgument.of("tls_ca", f'"{ca}" cannot be read: {error.strerror}') from error
+
+
 class AsyncTransport:
     """Calls the platform; the channel opens with the first call."""
 
@@ -112,7 +121,7 @@ class AsyncTransport:
         target, secure = _target(self.endpoint.address)
         if not (self.endpoint.api_key or "").isprintable() or not (self.endpoint.api_key or "").isascii():
             raise InvalidArgument.of("api_key", "has characters that no key has; copy it anew")
-        credentials = channel_credentials() if secure else None
+        credentials = _credentials(self.endpoint.tls_ca) if secure else None
         return open_channel(
             target, api_key=self.endpoint.api_key, credentials=credentials, deadline=CALL_SECONDS
         )

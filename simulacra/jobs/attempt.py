@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, TypeVar
 
-import structlog
-
 from simulacra.domain import LogLevel
 from simulacra.errors import Code, DatabaseUnavailable, SimulacraError, StorageFull
 from simulacra.jobs.context import Handler, Report, StepContext, StepResult
 from simulacra.jobs.queue import ClaimedStep, Failure, LeaseLost, LogEntry, StepQueue
 from simulacra.jobs.task import TaskCrashed
+from simulacra.logs import get_logger
 from simulacra.store.database import utc_now
 
 __all__ = ["Attempt", "StopReason", "failure_of", "while_available"]
@@ -30,7 +29,7 @@ _RETRYABLE = {
 }
 
 _T = TypeVar("_T")
-_logger = structlog.get_logger(__name__)
+_logger = get_logger("simulacra.jobs")
 
 
 class StopReason(Enum):
@@ -83,7 +82,7 @@ class Attempt:
         with contextlib.suppress(LeaseLost):
             await self._run(log)
         if self._stop_reason is StopReason.LOST:
-            log.warning("step was taken over by another runner")
+            log.warning("step_taken_over")
 
     async def _run(self, log: Any) -> None:
         self._work = asyncio.ensure_future(self._handler(self._context))
@@ -116,7 +115,7 @@ class Attempt:
             if error is None:
                 return
         failure, details = failure_of(error)
-        log.warning("step failed", reason=failure.reason, error=failure.message, retryable=failure.retryable)
+        log.warning("step_failed", reason=failure.reason, error=failure.message, retryable=failure.retryable)
         lines = [*report.log, LogEntry(utc_now(), LogLevel.ERROR, details)]
         await while_available(lambda: queue.fail(claim, failure, log=lines))
 
@@ -148,7 +147,7 @@ class Attempt:
                 self.stop(StopReason.LOST)
                 return
             except SimulacraError as error:
-                _logger.warning("a lease could not be renewed", error=error.message)
+                _logger.warning("lease_not_renewed", error=error.message)
 
     async def _record_progress(self) -> None:
         while True:
@@ -167,7 +166,7 @@ class Attempt:
         except SimulacraError:
             self._context.give_back(report)
         except Exception:  # such as a message that is no JSON; what a step says must not break what it does
-            _logger.exception("progress could not be written", job_id=self.claim.job_id, step=self.claim.key)
+            _logger.exception("progress_not_written", job_id=self.claim.job_id, step=self.claim.key)
         else:
             if stopping:
                 self.stop(StopReason.CANCEL)
@@ -180,7 +179,7 @@ async def while_available(operation: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await operation()
         except (DatabaseUnavailable, StorageFull) as error:
-            _logger.warning("the database cannot be written; trying again", error=error.message)
+            _logger.warning("database_not_writable", error=error.message)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
 

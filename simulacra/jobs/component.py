@@ -78,6 +78,7 @@ class JobComponent:
         self._server = Server(
             settings,
             [*registrations, Registration(job_pb2_grpc.add_JobServiceServicer_to_server, servicer)],
+            ready=database.revision,
         )
 
     @property

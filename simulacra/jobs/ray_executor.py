@@ -14,12 +14,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from simulacra.errors import LimitExceeded, ServiceUnavailable, WorkerLost
 from simulacra.jobs.plan import Resources
 from simulacra.jobs.scratch import DEFAULT_SCRATCH, sweep_scratch
 from simulacra.jobs.task import TaskContext, TaskProgress, TaskResult, decode_event, run_task
+from simulacra.logs import get_logger
 
 __all__ = ["RayExecutor", "TaskActor"]
 
@@ -32,7 +31,7 @@ _ENVIRONMENT = {
 _PATIENCE_SECONDS = 2.0
 _GIGABYTE = 10**9
 
-_logger = structlog.get_logger(__name__)
+_logger = get_logger("simulacra.jobs")
 
 
 class TaskActor:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import uuid4
 
-import structlog
-
 from simulacra.artifacts import ArtifactStore
 from simulacra.domain import JobKind, StepCode
 from simulacra.errors import SimulacraError
@@ -17,6 +15,7 @@ from simulacra.jobs.context import Handler, StepContext
 from simulacra.jobs.executor import Executor
 from simulacra.jobs.queue import LEASE, ClaimedStep, StepQueue
 from simulacra.jobs.store import JobStore
+from simulacra.logs import get_logger
 from simulacra.store import forget_old_requests
 from simulacra.store.database import wait_briefly
 
@@ -29,7 +28,7 @@ _STALL_SECONDS = 5.0
 _RENEWAL_TAKES_SECONDS = 3.0
 _SWEEP_SECONDS = 3600.0
 
-_logger = structlog.get_logger(__name__)
+_logger = get_logger("simulacra.jobs")
 
 
 class Runner:
@@ -121,11 +120,11 @@ class Runner:
                 try:
                     await self._round()
                 except SimulacraError as error:
-                    _logger.warning("the job queue cannot be read; trying again", error=error.message)
+                    _logger.warning("queue_not_readable", error=error.message)
                     self._mistrust_leases()
                     await asyncio.sleep(_OUTAGE_SECONDS)
                 except Exception:  # a fault in one job, or in a service's observer, must not stop all others
-                    _logger.exception("the runner met a fault; going on")
+                    _logger.exception("runner_fault")
                     await asyncio.sleep(_OUTAGE_SECONDS)
                 await wait_briefly(self._wake, POLL_SECONDS)
 
@@ -178,7 +177,7 @@ class Runner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._attempts[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("a step's end could not be recorded", exc_info=error)
+            _logger.error("step_end_not_recorded", exc_info=error)
         self._wake.set()
 
     def _claims(self) -> list[ClaimedStep]:

@@ -10,11 +10,10 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from simulacra.domain import Job, JobLogLine
 from simulacra.errors import JobNotFound, ResumeTokenInvalid, SimulacraError
 from simulacra.jobs.store import JobStore
+from simulacra.logs import get_logger
 from simulacra.store import Viewer, decode_token, encode_token
 from simulacra.store.database import wait_briefly
 
@@ -26,7 +25,7 @@ _PAGE = 500
 _LOG_PAGE = 1000
 _OUTAGE_SECONDS = 1.0
 
-_logger = structlog.get_logger(__name__)
+_logger = get_logger("simulacra.jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +180,10 @@ class JobWatcher:
                 try:
                     await self._catch_up()
                 except SimulacraError as error:
-                    _logger.warning("changes of jobs cannot be read; trying again", error=error.message)
+                    _logger.warning("changes_not_readable", error=error.message)
                     await asyncio.sleep(_OUTAGE_SECONDS)
                 except Exception:  # a watch that stays silent for ever is worse than a log full of this
-                    _logger.exception("changes of jobs cannot be read; trying again")
+                    _logger.exception("changes_not_readable")
                     await asyncio.sleep(_OUTAGE_SECONDS)
                 await wait_briefly(wake, self._poll_seconds)
 

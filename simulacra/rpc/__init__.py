@@ -19,7 +19,6 @@ from simulacra.rpc.channel import ServiceChannel, ServiceStream, channel_credent
 from simulacra.rpc.status import call_error, to_status
 
 if TYPE_CHECKING:
-    from simulacra.rpc.logs import configure_logs, get_logger
     from simulacra.rpc.process import Component, main
     from simulacra.rpc.server import Registration, Server
     from simulacra.rpc.settings import ServiceSettings
@@ -37,11 +36,9 @@ __all__ = [
     "acting_as",
     "call_error",
     "channel_credentials",
-    "configure_logs",
     "current_principal",
     "current_principal_or_none",
     "current_request_id",
-    "get_logger",
     "main",
     "open_channel",
     "to_status",
@@ -52,8 +49,6 @@ _SERVER_SIDE = {
     "Registration": "server",
     "Server": "server",
     "ServiceSettings": "settings",
-    "configure_logs": "logs",
-    "get_logger": "logs",
     "main": "process",
 }
 

@@ -29,6 +29,7 @@ from simulacra.errors import (
     SimulacraError,
     UnsignedCall,
 )
+from simulacra.logs import get_logger
 from simulacra.rpc.auth import (
     PRINCIPAL_KEY,
     REQUEST_ID_KEY,
@@ -37,7 +38,6 @@ from simulacra.rpc.auth import (
     current_request_id,
     enter_call,
 )
-from simulacra.rpc.logs import get_logger
 from simulacra.rpc.status import call_error, from_validation_error, to_status
 from simulacra.rpc.texts import require_storable
 

@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from pydantic import ValidationError
-
-from simulacra.errors import SimulacraError
-from simulacra.rpc.logs import configure_logs, get_logger
-from simulacra.rpc.settings import ServiceSettings
+from simulacra.errors import InvalidArgument, SimulacraError
+from simulacra.logs import configure_logs, get_logger
+from simulacra.rpc.settings import ServiceSettings, read_settings
 
 __all__ = ["Component", "main", "serve_until_signal"]
 
@@ -52,11 +50,9 @@ def main(
     )  # fmt: skip
     command = parser.parse_args(arguments).command
     try:
-        settings = settings_class()
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part) for part in item["loc"])
-            sys.stderr.write(f"{'SIMULACRA_' + name.upper() + ': ' if name else ''}{item['msg']}\n")
+        settings = read_settings(settings_class)
+    except InvalidArgument as error:
+        sys.stderr.write(f"{error.message}\n")
         return 2
     configure_logs(log_format=settings.log_format, level=settings.log_level)
     try:

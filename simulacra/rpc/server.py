@@ -1,6 +1,7 @@
 """The gRPC server of every service: guard, health, reflection, ops port, graceful stop."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,9 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from simulacra.errors import InvalidArgument, SimulacraError
+from simulacra.logs import get_logger
 from simulacra.rpc.interceptors import Authenticator, CallMetrics, Guard, SignedCalls
-from simulacra.rpc.logs import get_logger
-from simulacra.rpc.ops import OpsServer, ReadinessCheck
+from simulacra.rpc.ops import OpsServer
 from simulacra.rpc.reflection import REFLECTION_SERVICES, reflection_handlers
 from simulacra.rpc.settings import ServiceSettings
 from simulacra.rpc.tracing import tracing_server_interceptors
@@ -21,6 +23,8 @@ __all__ = ["MESSAGE_LIMIT", "Registration", "Server"]
 log = get_logger("simulacra.rpc")
 
 MESSAGE_LIMIT: Final = 4 * 1024 * 1024
+
+_READY_SECONDS: Final = 3.0
 
 _HEALTH: Final[str] = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -58,7 +62,7 @@ class Server:
         registrations: The servicers.
         authenticate: Who calls; by default the call's signed principal.
         routes: Handlers that are not of a servicer, by service full name: the gateway's pass-through.
-        ready: Asked for readiness, besides the server's own state.
+        ready: Raises while something that the service needs, as its database, does not answer.
         receive_limit: Bytes of the largest message that is read.
         open_methods: Paths of methods that need no authentication.
     """
@@ -70,7 +74,7 @@ class Server:
         *,
         authenticate: Authenticator | None = None,
         routes: Mapping[str, grpc.GenericRpcHandler] | None = None,
-        ready: ReadinessCheck | None = None,
+        ready: Callable[[], Awaitable[object]] | None = None,
         registry: CollectorRegistry | None = None,
         receive_limit: int = MESSAGE_LIMIT,
         open_methods: Collection[str] = (),
@@ -100,15 +104,22 @@ class Server:
         """Binds, serves, and returns the port.
 
         Raises:
-            RuntimeError: If the port is taken.
+            InvalidArgument: If the address cannot be listened on, as when its port is taken.
         """
         self._add_handlers()
         address = f"{self.settings.host}:{self.settings.port}"
         credentials = self.settings.server_credentials()
-        if credentials is None:
-            self.port = self._server.add_insecure_port(address)
-        else:
-            self.port = self._server.add_secure_port(address, credentials)
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise InvalidArgument.of(
+                "port",
+                f"{address} cannot be listened on; another program may have it, so give another port, "
+                "or 0 for a free one",
+            ) from error
         await self._server.start()
         if self.settings.ops_port is not None:
             self.ops_port = await self._ops.start(self.settings.host, self.settings.ops_port)
@@ -155,7 +166,15 @@ class Server:
     async def _readiness(self) -> str | None:
         if not self._serving:
             return "not serving"
-        return await self._ready() if self._ready is not None else None
+        if self._ready is not None:
+            try:
+                async with asyncio.timeout(_READY_SECONDS):
+                    await self._ready()
+            except TimeoutError:
+                return f"the service's database does not answer within {_READY_SECONDS:g} s"
+            except SimulacraError as error:
+                return error.message
+        return None
 
 
 class _HandlerCollector:

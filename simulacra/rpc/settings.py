@@ -6,17 +6,22 @@ Settings come from arguments, then `SIMULACRA_<SERVICE>__<NAME>`, then `SIMULACR
 import ipaddress
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 import grpc
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from simulacra.errors import FieldViolation, InvalidArgument
+from simulacra.logs import LogFormat, LogLevel
 from simulacra.rpc.auth import PrincipalSigner
 from simulacra.rpc.channel import channel_credentials
-from simulacra.rpc.logs import LogFormat
 
-__all__ = ["ServiceSettings", "is_loopback"]
+__all__ = ["ServiceSettings", "is_loopback", "read_settings"]
+
+DATABASES: Final = ("postgresql", "postgres", "sqlite")
+ARTIFACT_SCHEMES: Final = ("file", "s3", "gs", "gcs", "abfs", "abfss")
 
 
 class ServiceSettings(BaseSettings):
@@ -25,7 +30,11 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str] = "service"
 
     model_config = SettingsConfigDict(
-        env_prefix="SIMULACRA_", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix="SIMULACRA_",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # the input holds keys
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -70,9 +79,7 @@ class ServiceSettings(BaseSettings):
     log_format: LogFormat = Field(
         "auto", description="json, console, or auto: json unless stderr is a terminal."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
-    )
+    log_level: LogLevel = Field("info", description="Least level that is logged.")
 
     @property
     def slots(self) -> int:
@@ -92,18 +99,41 @@ class ServiceSettings(BaseSettings):
         values["artifacts_url"] = values.get("artifacts_url") or (data_dir / "artifacts").as_uri()
         return values
 
+    @field_validator("internal_key")
+    @classmethod
+    def _check_key(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value()) < 16:
+            raise ValueError("needs at least 16 characters; make one with `openssl rand -hex 32`")
+        return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: str) -> str:
+        backend, _, _ = url.partition(":")[0].partition("+")
+        if backend not in DATABASES or "://" not in url:
+            raise ValueError(
+                "is not the URL of a database that state can be kept in, such as "
+                "postgresql://user:password@host/database or sqlite:////path/to/file.db"
+            )
+        return url
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _check_artifacts(cls, url: str) -> str:
+        scheme = urlsplit(url).scheme
+        if scheme not in ARTIFACT_SCHEMES:
+            raise ValueError(f"begins with {scheme or 'no scheme'}; use one of {', '.join(ARTIFACT_SCHEMES)}")
+        return url
+
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        if len(self.internal_key.get_secret_value()) < 16:
-            raise ValueError(
-                "internal_key needs at least 16 characters; make one with `openssl rand -hex 32`"
-            )
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ValueError("tls_certificate and tls_key go together")
+            raise ValueError("SIMULACRA_TLS_CERTIFICATE and SIMULACRA_TLS_KEY go together")
         if not is_loopback(self.host) and not self.tls_certificate and not self.allow_plaintext:
             raise ValueError(
                 f"host {self.host} can be reached by other machines, and there is no TLS: set "
-                "tls_certificate and tls_key, listen on 127.0.0.1, or set allow_plaintext if a mesh encrypts"
+                "SIMULACRA_TLS_CERTIFICATE and SIMULACRA_TLS_KEY, listen on 127.0.0.1, or set "
+                "SIMULACRA_ALLOW_PLAINTEXT=true if a mesh encrypts"
             )
         return self
 
@@ -139,6 +169,38 @@ class ServiceSettings(BaseSettings):
         if self.tls_ca is None:
             return None
         return channel_credentials(ca=self.tls_ca, certificate=self.tls_certificate, key=self.tls_key)
+
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def read_settings(settings_class: type[SettingsT], **values: Any) -> SettingsT:
+    """Reads a service's settings from `values` and the environment.
+
+    Raises:
+        InvalidArgument: Some are missing or wrong; each violation names its variable. No value is repeated,
+            because it may be a secret.
+    """
+    try:
+        return settings_class(**values)
+    except ValidationError as error:
+        violations = [
+            FieldViolation(_variable(item["loc"]), _in_words(item["type"], item["msg"]))
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+    told = [f"{each.field}: {each.description}" if each.field else each.description for each in violations]
+    raise InvalidArgument("; ".join(told), violations=[each for each in violations if each.field])
+
+
+def _variable(location: tuple[str | int, ...]) -> str:
+    name = "_".join(str(part) for part in location)
+    return f"SIMULACRA_{name.upper()}" if name else ""
+
+
+def _in_words(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is required; docs/operations.md says what it is"
+    return message.removeprefix("Value error, ")
 
 
 def is_loopback(host: str) -> bool:

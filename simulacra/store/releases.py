@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 
 import sqlalchemy as sa
-import structlog
 
 from simulacra.errors import ResourceNotFound, SimulacraError
+from simulacra.logs import get_logger
 from simulacra.store.database import Database, Transaction, utc_now
 from simulacra.store.types import UtcDateTime
 
@@ -20,7 +20,7 @@ __all__ = ["HeldReferences", "release_table"]
 
 _GIVEN_UP_AFTER = timedelta(minutes=5)
 
-_logger = structlog.get_logger(__name__)
+_logger = get_logger("simulacra.store")
 
 
 def release_table(metadata: sa.MetaData, name: str = "releases") -> sa.Table:
@@ -95,7 +95,7 @@ class HeldReferences:
             except ResourceNotFound:
                 pass  # it is gone, and its references with it
             except SimulacraError as error:
-                _logger.warning("a reference could not be released", id=row.resource_id, error=error.message)
+                _logger.warning("reference_not_released", id=row.resource_id, error=error.message)
                 continue
             async with self._database.begin() as tx:
                 await tx.execute(sa.delete(self._table).where(*self._key(row.resource_id, row.user_uri)))

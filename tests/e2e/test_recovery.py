@@ -1,6 +1,7 @@
 """Processes are killed in the middle of a training; the job ends DONE, and watchers miss nothing."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,6 +40,8 @@ async def test_killed_worker_is_replaced_and_goes_on(platform: Platform, client:
     await until(client, job_id, 1, seconds=RECOVERY_SECONDS)
     job = await until(client, job_id, ProgressStatus.DONE, seconds=120)
     assert step_of(job, StepCode.TRAIN_MODEL).restarts == 1
+    told = [json.loads(line) for line in platform.log("trainer").splitlines() if "step_failed" in line]
+    assert [(line["job_id"], line["level"]) for line in told] == [(job_id, "warning")]
 
 
 async def test_killed_trainer_takes_its_work_up_again(platform: Platform, client: AsyncSimulacra) -> None:

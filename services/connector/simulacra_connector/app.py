@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from simulacra.artifacts import ArtifactStore
 from simulacra.jobs import Executor, JobServicer, JobStore, JobWatcher, ProcessExecutor
-from simulacra.rpc import Registration, Server, get_logger
+from simulacra.logs import get_logger
+from simulacra.rpc import Registration, Server
 from simulacra.store import Database
 from simulacra.store.database import utc_now
 from simulacra.v1 import connector_pb2_grpc, internal_pb2_grpc, job_pb2_grpc, upload_pb2_grpc
@@ -74,7 +75,11 @@ class ConnectorComponent:
         job_servicer = Registration(
             job_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(jobs, self._watcher)
         )
-        self._server = Server(settings, [*_registrations(self.service, self.uploads), job_servicer])
+        self._server = Server(
+            settings,
+            [*_registrations(self.service, self.uploads), job_servicer],
+            ready=self._database.revision,
+        )
         self._sweeper: asyncio.Task[None] | None = None
 
     @property

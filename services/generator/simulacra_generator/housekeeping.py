@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from simulacra.artifacts import ArtifactStore
 from simulacra.errors import SimulacraError
-from simulacra.rpc import get_logger
+from simulacra.logs import get_logger
 from simulacra.store import Database, forget_old_requests
 from simulacra.store.database import utc_now
 from simulacra.store.releases import HeldReferences
@@ -68,5 +68,5 @@ class Housekeeping:
             try:
                 await self.tidy()
             except (SimulacraError, OSError) as error:
-                log.warning("housekeeping failed; it is tried again", error=str(error))
+                log.warning("housekeeping_failed", error=str(error))
             await asyncio.sleep(_EVERY_SECONDS)

@@ -7,7 +7,7 @@ from simulacra.artifacts import ArtifactStore
 from simulacra.domain import Job, JobKind, ProgressStatus
 from simulacra.errors import JobNotFound, SimulacraError
 from simulacra.jobs import JobStore
-from simulacra.rpc import get_logger
+from simulacra.logs import get_logger
 from simulacra.store import Database, Transaction
 from simulacra.store.database import utc_now
 from simulacra_qa.jobs import report_artifact
@@ -119,7 +119,7 @@ class Housekeeping:
             try:
                 await self._drop(job_id)
             except (SimulacraError, OSError) as error:
-                log.warning("data of an evaluation could not be deleted", job_id=job_id, error=str(error))
+                log.warning("evaluation_data_not_deleted", job_id=job_id, error=str(error))
             finally:
                 self._ended.task_done()
 
@@ -128,5 +128,5 @@ class Housekeeping:
             try:
                 await self.tidy()
             except (SimulacraError, OSError) as error:
-                log.warning("housekeeping failed; it is tried again", error=str(error))
+                log.warning("housekeeping_failed", error=str(error))
             await asyncio.sleep(_EVERY_SECONDS)

@@ -8,7 +8,7 @@ from simulacra.artifacts import ArtifactStore
 from simulacra.domain import ProgressStatus
 from simulacra.errors import JobNotFound, SimulacraError
 from simulacra.jobs import JobStore
-from simulacra.rpc import get_logger
+from simulacra.logs import get_logger
 from simulacra.store import Database, forget_old_requests
 from simulacra.store.database import utc_now
 from simulacra.store.releases import HeldReferences
@@ -74,7 +74,7 @@ class Housekeeping:
             try:
                 await asyncio.to_thread(self._artifacts.delete, folder)
             except (SimulacraError, OSError) as error:
-                log.warning("artifacts could not be deleted", folder=folder, error=str(error))
+                log.warning("artifacts_not_deleted", folder=folder, error=str(error))
             finally:
                 self._discarded.task_done()
 
@@ -83,7 +83,7 @@ class Housekeeping:
             try:
                 await self.tidy()
             except (SimulacraError, OSError) as error:
-                log.warning("housekeeping failed; it is tried again", error=str(error))
+                log.warning("housekeeping_failed", error=str(error))
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def tidy(self) -> None:

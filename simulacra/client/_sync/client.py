@@ -61,12 +61,19 @@ class Simulacra:
         data_dir: Where the platform that is started for you keeps its data; by default SIMULACRA_DATA_DIR,
             or `~/.simulacra`. If another process runs one there, that one is used. `":temporary:"` is a
             folder that goes with this client.
+        tls_ca: PEM file with the authority of the platform's certificate; by default SIMULACRA_TLS_CA;
+            without that, the authorities that this system trusts.
     """
 
     def __init__(
-        self, address: str | None = None, api_key: str | None = None, *, data_dir: str | Path | None = None
+        self,
+        address: str | None = None,
+        api_key: str | None = None,
+        *,
+        data_dir: str | Path | None = None,
+        tls_ca: str | Path | None = None,
     ) -> None:
-        self._transport = Transport(opener(address, api_key, data_dir))
+        self._transport = Transport(opener(address, api_key, data_dir, tls_ca))
         session = self._session = Session(self._transport)
         self.connectors = Connectors(session)
         self.generators = Generators(session)
@@ -77,6 +84,9 @@ class Simulacra:
         self.api_keys = ApiKeys(session)
         self.notifications = Notifications(session)
         self.evaluations = Evaluations(session)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}{f' at {self.address}' if self.address else ', not connected yet'}>"
 
     def __enter__(self) -> "Simulacra":
         return self

@@ -12,10 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from simulacra.errors import (
     AlreadyExists,
@@ -30,6 +26,7 @@ from simulacra.errors import (
 )
 from simulacra.v1 import connector_pb2
 from simulacra_connector.app import ConnectorComponent, create
+from tests.certificates import self_signed
 from tests.integration.connector.client import Client
 from tests.integration.connector.conftest import Settings
 from tests.integration.connector.test_writing import DESTINATION, write
@@ -286,28 +283,9 @@ async def test_overwriting_is_all_or_nothing(ada: Client, server: TdsServer) -> 
 
 def _certificate(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
     """A certificate that signs itself, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / f"{host}.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
+    file, key = self_signed(folder, host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context.load_cert_chain(file, key)
     return file, context
 
 

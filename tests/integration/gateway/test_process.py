@@ -34,7 +34,7 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
 
 async def test_wrong_settings_are_named_and_end_with_2(tmp_path: Path) -> None:
     code, text = await ended(await run(data_dir=str(tmp_path)))
-    assert (code, text) == (2, "SIMULACRA_INTERNAL_KEY: Field required\n")
+    assert (code, text) == (2, "SIMULACRA_INTERNAL_KEY: is required; docs/operations.md says what it is\n")
     code, text = await ended(await run(data_dir=str(tmp_path), internal_key=KEY, host="0.0.0.0"))
     assert code == 2
     assert "no TLS" in text

@@ -8,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from simulacra.errors import DatabaseUnavailable, InvalidArgument
 from simulacra.rpc import Registration, Server
 from simulacra.rpc.reflection import REFLECTION_SERVICES
 from tests.integration.rpc.echo import SERVICE, Bytes, Connect, Echo, EchoStub, Serve, add_echo
@@ -65,8 +66,9 @@ async def test_the_ops_port_tells_metrics_liveness_and_readiness(
 ) -> None:
     missing: str | None = "database"
 
-    async def ready() -> str | None:
-        return missing
+    async def ready() -> None:
+        if missing is not None:
+            raise DatabaseUnavailable(missing)
 
     server = await serve(Registration(add_echo, echo), ops_port=0, ready=ready)
     assert server.ops_port is not None
@@ -111,5 +113,5 @@ async def test_a_stop_ends_watches_at_once(serve: Serve, echo: Echo) -> None:
 
 async def test_two_servers_cannot_share_a_port(serve: Serve, echo: Echo) -> None:
     server = await serve(Registration(add_echo, echo))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InvalidArgument, match="another program may have it"):
         await serve(Registration(add_echo, echo), port=server.port)

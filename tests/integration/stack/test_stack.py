@@ -1,9 +1,11 @@
 """The embedded stack: one per data folder, private, and gone when its user is."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -11,8 +13,10 @@ import pytest
 
 from simulacra.client import AsyncSimulacra, Simulacra
 from simulacra.client._embedded import EmbeddedStack, mark_temporary, running_stack, sweep_temporary
-from simulacra.errors import DatabaseUnavailable, ServiceUnavailable
+from simulacra.errors import DatabaseUnavailable, InvalidArgument, ServiceUnavailable
 from simulacra.stack import Stack, StackRunning
+from tests.certificates import self_signed
+from tests.e2e.platform import free_port
 
 END_SECONDS = 30
 
@@ -104,6 +108,59 @@ def test_a_stack_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "connector.db").mkdir()
     with pytest.raises(DatabaseUnavailable, match=r"did not start.*stack\.log"):
         EmbeddedStack(tmp_path)
+
+
+@pytest.mark.parametrize("data_dir", ["kept", ":temporary:"])
+def test_a_wrong_setting_is_named_and_no_secret_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str
+) -> None:
+    monkeypatch.setenv("SIMULACRA_EXECUTOR", "elsewhere")
+    folder = tmp_path / data_dir if data_dir == "kept" else data_dir
+    with (
+        pytest.raises(
+            InvalidArgument, match=r"SIMULACRA_EXECUTOR: Input should be 'process' or 'ray'"
+        ) as caught,
+        Simulacra(data_dir=folder) as client,
+    ):
+        client.about()
+    assert "input_value" not in caught.value.message
+    assert ("stack.log" in caught.value.message) == (data_dir == "kept")
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InvalidArgument, match=f"127.0.0.1:{port} cannot be listened on"):
+            async with Stack(tmp_path, port=port):
+                pass
+
+
+def test_the_gateway_alone_has_the_ops_port_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    ops_port = free_port()
+    monkeypatch.setenv("SIMULACRA_OPS_PORT", str(ops_port))
+    monkeypatch.setenv("SIMULACRA_TLS_CERTIFICATE", str(certificate))
+    monkeypatch.setenv("SIMULACRA_TLS_KEY", str(key))
+    with Simulacra(data_dir=tmp_path / "data", tls_ca=certificate) as client:
+        generators = client.generators.list()  # of a service behind the gateway
+        with urllib.request.urlopen(f"http://127.0.0.1:{ops_port}/readyz") as answer:
+            assert answer.read() == b"ready\n"
+        assert generators == []
+        endpoint = running_stack(tmp_path / "data")
+        assert endpoint is not None
+        assert endpoint.address.startswith("https://127.0.0.1:")
+        with Simulacra(endpoint.address, endpoint.api_key) as stranger, pytest.raises(ServiceUnavailable):
+            stranger.about()  # the system does not vouch for the certificate
+        monkeypatch.setenv("SIMULACRA_TLS_CA", str(certificate))
+        with Simulacra(endpoint.address, endpoint.api_key) as other:
+            assert other.about().version
+        with (
+            pytest.raises(InvalidArgument, match="tls_ca"),
+            Simulacra(endpoint.address, tls_ca="no.pem") as lost,
+        ):
+            lost.about()
 
 
 def test_a_temporary_folder_goes_with_its_client() -> None:

@@ -1,12 +1,15 @@
 """Where settings come from, and which are refused."""
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
 
+from simulacra.errors import InvalidArgument
 from simulacra.rpc import ServiceSettings
+from simulacra.rpc.settings import read_settings
 
 KEY = "k" * 32
 
@@ -48,3 +51,21 @@ def test_a_missing_or_short_key_is_refused() -> None:
         TrainerSettings()
     with pytest.raises(ValidationError, match="16 characters"):
         TrainerSettings(internal_key="short")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("database_url", "mysql://a:secret@b/c", "SIMULACRA_DATABASE_URL: is not the URL of a database"),
+        ("database_url", "nonsense", "SIMULACRA_DATABASE_URL"),
+        ("artifacts_url", "ftp://x", "SIMULACRA_ARTIFACTS_URL: begins with ftp; use one of file, s3"),
+        ("internal_key", "secret", "SIMULACRA_INTERNAL_KEY: needs at least 16 characters"),
+        ("tls_key", "secret", "SIMULACRA_TLS_CERTIFICATE and SIMULACRA_TLS_KEY go together"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_variable_without_its_value(
+    name: str, value: str, told: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(told)) as caught:
+        read_settings(TrainerSettings, **{"internal_key": KEY, name: value})
+    assert "secret" not in str(caught.value)

@@ -10,9 +10,10 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-__all__ = ["LogFormat", "configure_logs", "get_logger"]
+__all__ = ["LogFormat", "LogLevel", "configure_logs", "get_logger"]
 
 LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -39,7 +40,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def configure_logs(
-    *, log_format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None
+    *, log_format: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None
 ) -> None:
     """Sends this process's logs to a stream (stderr), from `level` on; `auto` is JSON beyond a terminal."""
     target = stream or sys.stderr
