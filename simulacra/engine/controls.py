@@ -141,14 +141,13 @@ def position_of(codec: TableCodec, name: str, control: str) -> int:
 
 
 def _order(bundle: Bundle, request: SampleRequest) -> list[int]:
-    """Returns the canonical order with a rebalanced column first, imputed ones late and a fair one last."""
+    """Returns the canonical order with a rebalanced column first and imputed ones late."""
     names = bundle.codec.columns
     first = request.rebalancing.column if request.rebalancing else None
-    last = request.fairness.target_column if request.fairness else None
 
     def place(column: int) -> int:
         name = names[column]
-        return 3 if name == last else 0 if name == first else 2 if name in request.imputation else 1
+        return 0 if name == first else 2 if name in request.imputation else 1
 
     return sorted(bundle.config.canonical_order(), key=place)
 

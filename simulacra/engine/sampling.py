@@ -57,19 +57,29 @@ class Sampler:
         last = block_count(rows) if request.last_block is None else min(request.last_block, block_count(rows))
         before = torch.get_num_threads()
         parity: Parity | None = None
+        before_block = np.zeros(0, np.int64)
         for block in range(request.first_block, last):
             if threads is not None:
                 torch.set_num_threads(threads)
             try:
                 if plan.fair is not None and parity is None:
                     parity = self._parity(request, plan)
-                table = self._block(request, plan, block, parity)
+                    before_block = self._members_before(request, plan, block, parity)
+                codes, rng = self._codes_of(request, plan, block)
+                if parity is not None:
+                    wanted = codes[: rows - block * BLOCK_ROWS]
+                    members = parity.count(wanted)
+                    self._make_fair(wanted, request, plan, block, parity, before_block)
+                    before_block = before_block + members
+                table = self._table(codes, rng, request, block)
             finally:
                 torch.set_num_threads(before)
             yield from table.combine_chunks().to_batches()
 
-    def _block(self, request: SampleRequest, plan: Plan, block: int, parity: Parity | None) -> pa.Table:
-        """Computes a block, padded to its full size, and returns its rows."""
+    def _codes_of(
+        self, request: SampleRequest, plan: Plan, block: int, until: tuple[int, ...] | None = None
+    ) -> tuple[np.ndarray, np.random.Generator]:
+        """Returns the codes of a block, those beyond its rows included, and its random numbers."""
         rows = request.total
         size = (
             BLOCK_ROWS if rows > BLOCK_ROWS // 2 else max(_SMALL_BLOCK, 1 << (max(rows, 1) - 1).bit_length())
@@ -80,9 +90,40 @@ class Sampler:
         if plan.known is not None:
             given = np.full((size, plan.known.shape[1]), UNKNOWN, np.int64)
             given[:wanted] = plan.known[start : start + wanted]
-        codes = self.codes(size, rng, plan, given, request, parity)
-        table = self.bundle.codec.decode(codes, rng).slice(0, wanted)
-        return table if request.seeds is None else _put_seeds(table, request.seeds.slice(start, wanted))
+        return self.codes(size, rng, plan, given, request, until), rng
+
+    def _table(
+        self, codes: np.ndarray, rng: np.random.Generator, request: SampleRequest, block: int
+    ) -> pa.Table:
+        start = block * BLOCK_ROWS
+        table = self.bundle.codec.decode(codes, rng).slice(0, request.total - start)
+        return table if request.seeds is None else _put_seeds(table, request.seeds.slice(start, len(table)))
+
+    def _members_before(self, request: SampleRequest, plan: Plan, block: int, parity: Parity) -> np.ndarray:
+        """Returns how many rows each group has in all blocks before one, computed as far as is needed."""
+        members = parity.nobody()
+        for earlier in range(block):
+            members = members + parity.count(self._codes_of(request, plan, earlier, parity.sensitive)[0])
+        return members
+
+    def _make_fair(
+        self,
+        codes: np.ndarray,
+        request: SampleRequest,
+        plan: Plan,
+        block: int,
+        parity: Parity,
+        before: np.ndarray,
+    ) -> None:
+        """Draws the target of fairness anew in some rows, but for those in which a seed gives it."""
+        assert plan.fair is not None
+        target = plan.fair[0]
+        drawn = parity.draw(self._logits_of(codes, target, plan), codes, before, _random(request, ~block))
+        changed = drawn >= 0
+        if plan.known is not None:
+            start = block * BLOCK_ROWS
+            changed &= plan.known[start : start + len(codes), target] == UNKNOWN
+        codes[changed, target] = drawn[changed]
 
     def _parity(self, request: SampleRequest, plan: Plan) -> Parity:
         """Finds what makes the target fair, on a pilot sample of every group."""
@@ -90,19 +131,16 @@ class Sampler:
         target, sensitive = plan.fair
         pilot = replace(request, seeds=None, seed=request.seed ^ 0x5EED)
         free = replace(plan, known=None, fair=None)
-        codes = [
-            self.codes(BLOCK_ROWS, _random(pilot, b), free, None, pilot, None) for b in range(_PILOT_BLOCKS)
-        ]
+        codes = [self.codes(BLOCK_ROWS, _random(pilot, b), free, None, pilot) for b in range(_PILOT_BLOCKS)]
         groups, counts = np.unique(np.concatenate(codes)[:, list(sensitive)], axis=0, return_counts=True)
         groups = groups[np.argsort(-counts, kind="stable")[:_MAX_GROUPS]]
         known = np.full((BLOCK_ROWS, codes[0].shape[1]), UNKNOWN, np.int64)
-        parity = Parity(sensitive, groups, self.bundle.config.cardinalities[target])
+        parity = Parity(sensitive, groups)
         for number, group in enumerate(groups):
             known[:, list(sensitive)] = group
-            rows = self.codes(BLOCK_ROWS, _random(pilot, 1_000_000 + number), free, known, pilot, None)
-            parity.add(
-                number, self._logits_of(rows, target, plan), group_of(np.concatenate(codes), sensitive, group)
-            )
+            rows = self.codes(BLOCK_ROWS, _random(pilot, 1_000_000 + number), free, known, pilot)
+            share = group_of(np.concatenate(codes), sensitive, group)
+            parity.add(self._logits_of(rows, target, plan), share)
         parity.solve()
         return parity
 
@@ -126,9 +164,12 @@ class Sampler:
         plan: Plan,
         given: np.ndarray | None,
         request: SampleRequest,
-        parity: Parity | None,
+        until: tuple[int, ...] | None = None,
     ) -> np.ndarray:
-        """Samples the codes of some rows, `(rows, targets)`, keeping the given ones."""
+        """Samples the codes of some rows, `(rows, targets)`, keeping the given ones.
+
+        With `until` it stops when those targets are there; they are what they would be in the whole.
+        """
         config = self.bundle.config
         known = self.conditional.empty(rows)
         result = torch.full((rows, len(config.cardinalities)), UNKNOWN, dtype=torch.int64)
@@ -136,7 +177,8 @@ class Sampler:
             result.copy_(torch.from_numpy(given))
             self.learn_given(known, result)
         ranks, level = config.ranks(plan.order), -1
-        for target in sorted(range(len(ranks)), key=ranks.__getitem__):
+        last = len(ranks) if until is None else 1 + max(ranks[target] for target in until)
+        for target in sorted(range(len(ranks)), key=ranks.__getitem__)[:last]:
             if ranks[target] * config.levels // len(ranks) > level:
                 level = ranks[target] * config.levels // len(ranks)
                 self.conditional.advance(known)
@@ -145,8 +187,6 @@ class Sampler:
             if have.all():
                 continue
             logits = self._logits(known, target, plan)
-            if parity is not None and plan.fair is not None and target == plan.fair[0]:
-                logits, uniform = parity.adjust(logits, uniform, result)
             drawn = _draw(logits, uniform, request.temperature, request.top_p)
             if self._absent_with_null(target):
                 drawn = torch.where(result[:, self._first_part[target]] == 0, 0, drawn)
@@ -211,7 +251,7 @@ def _draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> 
 
 def _random(request: SampleRequest, block: int) -> np.random.Generator:
     """Returns the random numbers of a block: Philox, keyed by seed, table and block."""
-    entropy = [request.seed & (2**63 - 1), zlib.crc32(request.table.encode()), block]
+    entropy = [request.seed & (2**63 - 1), zlib.crc32(request.table.encode()), block & (2**63 - 1)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 

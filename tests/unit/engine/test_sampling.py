@@ -160,3 +160,21 @@ def test_impute_fills_gaps_and_keeps_the_rest(bundle: Bundle, table: pa.Table) -
     present = pc.is_valid(table["color"])
     assert filled["color"].filter(present).equals(table["color"].filter(present))
     assert filled["amount"].equals(table["amount"])
+
+
+def test_fairness_holds_in_small_groups_whatever_the_shards_and_leaves_the_others_alone(
+    sampler: Sampler,
+) -> None:
+    wish = Fairness("flag", ("color",))
+    count = 3 * BLOCK_ROWS + 100
+    plain = rows_of(sampler, SampleRequest(count, seed=7))
+    whole = rows_of(sampler, SampleRequest(count, seed=7, fairness=wish))
+    assert whole.drop(["flag"]).equals(plain.drop(["flag"]))
+    parts = [
+        rows_of(sampler, SampleRequest(count, seed=7, fairness=wish, first_block=first, last_block=last))
+        for first, last in ((0, 1), (1, 3), (3, 4))
+    ]
+    assert pa.concat_tables(parts).equals(whole)
+    groups = whole.group_by("color").aggregate([("flag", "mean"), ("flag", "count")])
+    shares = groups["flag_mean"].to_numpy()
+    assert shares.max() - shares.min() <= 2 / min(groups["flag_count"].to_pylist()) + 1e-9
