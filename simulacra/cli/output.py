@@ -99,7 +99,14 @@ def console(*, stderr: bool = False) -> "Console":
 
 def note(text: str, *, style: str | None = None) -> None:
     """Tells the user something that is not the result."""
-    console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console(stderr=True).print(_lines(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines(text: str) -> str:
+    """Returns text of which a terminal makes lines, and nothing else."""
+    from simulacra.domain.text import visible
+
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def print_json(value: Any) -> None:
@@ -210,8 +217,8 @@ def _report(described: dict[str, Any], *, as_json: bool) -> None:
     violations: Iterable[dict[str, str]] = described.get("violations", ())
     fields = [f"{violation['field']}: {violation['description']}" for violation in violations]
     if fields != [described["message"]]:
-        stderr.print(Text.assemble(("Error: ", "bold red"), described["message"]), soft_wrap=True)
+        stderr.print(Text.assemble(("Error: ", "bold red"), _lines(described["message"])), soft_wrap=True)
         for line in fields:
-            stderr.print(Text(f"  {line}"), soft_wrap=True)
+            stderr.print(Text(f"  {_lines(line)}"), soft_wrap=True)
     else:
-        stderr.print(Text.assemble(("Error: ", "bold red"), fields[0]), soft_wrap=True)
+        stderr.print(Text.assemble(("Error: ", "bold red"), _lines(fields[0])), soft_wrap=True)

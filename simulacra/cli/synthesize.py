@@ -103,6 +103,8 @@ def _check(task: Task) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise InvalidArgument.of(name, f'the folder "{folder}" cannot be written to')
+    if task.report and task.metrics and task.report.resolve() == task.metrics.resolve():
+        raise InvalidArgument.of("--metrics", f'"{task.metrics}" is also the file of --report; give another')
     for name, file in files.items():
         if file and file.is_dir():
             raise InvalidArgument.of(name, f'"{file}" is a folder; give a file')
@@ -149,14 +151,15 @@ def step_seconds(generator: "Generator") -> list[dict[str, Any]]:
 
 
 def _write_reports(generator: "Generator", target: Path) -> list[Path]:
+    from simulacra.domain.text import file_stems
+
     tables = generator.tables or []
     if len(tables) == 1:
         return [generator.report(target)]
+    stems = file_stems(table.name for table in tables)
     return [
-        generator.report(
-            target.with_name(f"{target.stem}-{Path(table.name).name}{target.suffix}"), table_name=table.name
-        )
-        for table in tables
+        generator.report(target.with_name(f"{target.stem}-{stem}{target.suffix}"), table_name=name)
+        for name, stem in stems.items()
     ]
 
 

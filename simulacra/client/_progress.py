@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from simulacra.client._tables import STYLES
 from simulacra.domain import Job, JobProgress, ProgressStatus, ProgressStep
+from simulacra.domain.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -98,12 +99,12 @@ def _rows(job: Job, now: datetime) -> list[_Row]:
         label = step.model_label or ""
         rows.append(
             _Row(
-                label=label if label != last_label else "",
+                label=visible(label) if label != last_label else "",
                 name=_step_name(step),
                 status=str(step.status or ""),
                 share=_share(step),
                 elapsed=_elapsed(step.start_date, step.end_date, now),
-                note=step.error_message or _last_message(step),
+                note=visible(step.error_message or _last_message(step)),
             )
         )
         last_label = label
@@ -142,7 +143,7 @@ def _short(value: Any) -> str:
 
 def _title(job: Job) -> str:
     kind = str(job.kind or "job").replace("_", " ").capitalize()
-    return f"{kind} · {job.resource_name or job.resource_uri or ''}"
+    return f"{kind} · {visible(job.resource_name or job.resource_uri or '')}"
 
 
 def _job_status(job: Job) -> str:
@@ -278,7 +279,7 @@ class _LineDisplay:
 
     def _line(self, text: str, error: str | None) -> None:
         self._console.print(
-            text + (f": {error}" if error else ""), markup=False, highlight=False, soft_wrap=True
+            visible(text + (f": {error}" if error else "")), markup=False, highlight=False, soft_wrap=True
         )
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ __all__ = ["assign", "message_of", "request", "validated"]
 M = TypeVar("M", bound=BaseModel)
 
 
-def validated(cls: type[M], value: M | Mapping[str, Any]) -> M:
-    """Returns a config from one of its class, or from a dict of its fields.
+def validated(cls: type[M], value: M | Mapping[str, Any], *, prefix: str = "") -> M:
+    """Returns a config from one of its class, or from a dict of its fields; `prefix` leads violations' paths.
 
     Raises:
         InvalidArgument: With each wrong field named.
@@ -29,7 +29,7 @@ def validated(cls: type[M], value: M | Mapping[str, Any]) -> M:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        raise invalid_argument(error, cls=cls) from None
+        raise invalid_argument(error, prefix=prefix, cls=cls) from None
 
 
 def assign(target: BaseModel, field: str, value: object, *, name: str | None = None) -> None:

@@ -22,6 +22,7 @@ from simulacra.domain import (
     ProgressValue,
     SyntheticDatasetUsage,
 )
+from simulacra.domain.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -49,6 +50,9 @@ _NOT_IN_LISTINGS: dict[type[BaseModel], tuple[str, ...]] = {
     Job: ("resource_uri", "owner_id", "cancel_requested", "revision", "created_at"),
 }
 
+_NAMES_IN_DIGITS = frozenset({"seed"})
+"""Numbers that are typed again, not counted; they have no separators."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -64,7 +68,7 @@ class Grid:
         from rich.text import Text
 
         table = Table(
-            title=self.title or None,
+            title=visible(self.title) or None,
             title_justify="left",
             title_style="bold",
             box=box.SIMPLE_HEAD,
@@ -72,9 +76,9 @@ class Grid:
             pad_edge=False,
         )
         for column in self.columns or ("", ""):
-            table.add_column(column, overflow="fold")
+            table.add_column(visible(column), overflow="fold")
         for row in self.rows:
-            table.add_row(*(Text(value, style=STYLES.get(value, "")) for value in row))
+            table.add_row(*(Text(visible(value), style=STYLES.get(value, "")) for value in row))
         return table
 
     def html(self) -> str:
@@ -93,7 +97,7 @@ def _html_cell(value: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """Returns a value as the text of one cell."""
+    """Returns a value as the text of one cell, which no terminal takes for a command."""
     if value is None:
         return ""
     if isinstance(value, Enum):
@@ -111,23 +115,27 @@ def cell(value: Any) -> str:
     if isinstance(value, Accuracy):
         return cell(value.overall)
     if isinstance(value, BaseResource):
-        return value.name or value.id or ""
+        return visible(value.name or value.id or "")
     if isinstance(value, BaseModel):
         return ", ".join(f"{name}={text}" for name, text in _scalars(value) if text)
     if isinstance(value, dict):
-        return ", ".join(f"{name}={cell(item)}" for name, item in value.items())
+        return ", ".join(f"{visible(str(name))}={cell(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
-    return str(value)
+    return visible(str(value))
+
+
+def _field_cell(name: str, value: Any) -> str:
+    return str(value) if name in _NAMES_IN_DIGITS and value is not None else cell(value)
 
 
 def _scalars(item: BaseModel) -> Iterator[tuple[str, str]]:
     for name in type(item).model_fields:
         value = getattr(item, name)
         if not _is_list_of_models(value):
-            yield name, cell(value)
+            yield name, _field_cell(name, value)
 
 
 def _is_list_of_models(value: Any) -> bool:
@@ -153,7 +161,7 @@ def _listed(item: BaseModel) -> Iterator[tuple[str, str]]:
         elif type(value) in _IN_LISTINGS:
             yield from ((part, cell(getattr(value, part))) for part in _IN_LISTINGS[type(value)])
         else:
-            yield name, cell(value)
+            yield name, _field_cell(name, value)
 
 
 def grids_of(item: BaseModel, *, title: str | None = None) -> list[Grid]:
@@ -168,14 +176,41 @@ def grids_of(item: BaseModel, *, title: str | None = None) -> list[Grid]:
     return [Grid(kind, (), values), *nested]
 
 
+def text_of(renderable: Any) -> str:
+    """Returns what rich draws, as lines of plain text that fit the terminal."""
+    from io import StringIO
+    from shutil import get_terminal_size
+
+    from rich.console import Console
+
+    file = StringIO()
+    width = get_terminal_size((120, 24)).columns
+    Console(file=file, width=width, color_system=None, force_terminal=False).print(renderable)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
+
+
 class Shown(BaseModel):
-    """Mixed into resource classes: they render as tables in notebooks and with `rich.print`."""
+    """Mixed into resource classes: they are tables in notebooks, with `print` and with `rich.print`."""
+
+    def __str__(self) -> str:
+        return text_of(self)
+
+    def __repr__(self) -> str:
+        names = (
+            name for name in type(self).model_fields if name in ("id", "name") or name.endswith("status")
+        )
+        shown = ", ".join(f"{name}={_quoted(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self) -> str:
         return "".join(grid.html() for grid in grids_of(self))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         yield from grids_of(self)
+
+
+def _quoted(value: Any) -> str:
+    return repr(str(value.value) if isinstance(value, Enum) else value)
 
 
 class ResourceList(list[T], Generic[T]):
@@ -190,6 +225,11 @@ class ResourceList(list[T], Generic[T]):
             return "Nothing found"
         kind = type(self[0]).__name__.removeprefix("Async").removesuffix("ListItem")
         return f"{kind}: {len(self):,} of {self.total_count:,}"
+
+    def __str__(self) -> str:
+        return text_of(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return grid_of_items(self._title(), self).html()

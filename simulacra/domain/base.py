@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from simulacra.domain.text import CONTROL_CHARACTERS
 from simulacra.errors import FieldViolation, InvalidArgument
 
 __all__ = [
@@ -206,6 +207,12 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _printable(value: str) -> str:
+    if found := CONTROL_CHARACTERS.search(value):
+        raise ValueError(f"has the control character U+{ord(found[0]):04X}; take it out")
+    return value
+
+
 def _as_utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -234,7 +241,7 @@ Integer = Annotated[int, Field(ge=-INT64_MAX - 1, le=INT64_MAX)]
 Count = Annotated[int, Field(ge=0, le=INT64_MAX)]
 Positive = Annotated[int, Field(ge=1, le=INT64_MAX)]
 Share01 = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
 Identifier = Annotated[str, Field(min_length=1)]
 Timestamp = Annotated[datetime, AfterValidator(_as_utc)]
 JsonObject = dict[str, Any]

@@ -1,9 +1,37 @@
-"""Words for error messages: which name was probably meant."""
+"""Names: which one was probably meant, how they are shown, and files that are called after them."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean"]
+__all__ = ["CONTROL_CHARACTERS", "did_you_mean", "file_stems", "safe_file_name", "visible"]
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""C0 and C1, of which a terminal makes commands."""
+
+
+def visible(text: str) -> str:
+    r"""Returns text with its control characters spelt out, such as `\x1b`, so that no terminal obeys them."""
+    return CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def safe_file_name(name: str) -> str:
+    """Returns a name without anything that a file system or a shell takes for something else."""
+    return re.sub(r"[^\w .-]+", "_", name).strip(" .")[:128] or "data"
+
+
+def file_stems(names: Iterable[str]) -> dict[str, str]:
+    """Returns a file's name without ending for each name, no two the same on any file system."""
+    stems: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        base = stem = safe_file_name(name)
+        number = 2
+        while stem.lower() in taken:
+            stem, number = f"{base}_{number}", number + 1
+        taken.add(stem.lower())
+        stems[name] = stem
+    return stems
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ import datetime as dt
 import decimal
 import json
 import math
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from simulacra.domain.text import file_stems, safe_file_name
 from simulacra.errors import UnsupportedData
 
-__all__ = ["EXTENSIONS", "XLSX_MAX_ROWS", "Table", "build_download", "safe_file_name", "xlsx_refusal"]
+__all__ = ["EXTENSIONS", "XLSX_MAX_ROWS", "Table", "build_download", "xlsx_refusal"]
 
 EXTENSIONS: Mapping[str, str] = {"PARQUET": "parquet", "CSV": "csv", "XLSX": "xlsx", "JSON": "jsonl"}
 """The file extension of each `SyntheticDatasetFormat`."""
@@ -79,7 +79,7 @@ def build_download(
         _STREAM_WRITERS[file_format](sink, tables[0])
     else:
         with zipfile.ZipFile(sink, "w", allowZip64=True) as archive:
-            for name, table in zip(_file_names(tables), tables, strict=True):
+            for name, table in _by_stem(tables):
                 info = zipfile.ZipInfo(f"{name}.{extension}", _EPOCH)
                 info.compress_type = zipfile.ZIP_STORED if file_format == "PARQUET" else zipfile.ZIP_DEFLATED
                 with archive.open(info, "w", force_zip64=True) as entry:
@@ -88,23 +88,8 @@ def build_download(
     return f"{safe_file_name(tables[0].name if len(tables) == 1 else stem)}.{extension}"
 
 
-def safe_file_name(name: str) -> str:
-    """Returns a name without anything that a file system or a shell takes for something else."""
-    return re.sub(r"[^\w .-]+", "_", name).strip(" .")[:128] or "data"
-
-
-def _file_names(tables: Sequence[Table]) -> list[str]:
-    """Returns a file name for each table, no two the same."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for table in tables:
-        base = name = safe_file_name(table.name)
-        number = 2
-        while name.lower() in taken:
-            name, number = f"{base}_{number}", number + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names
+def _by_stem(tables: Sequence[Table]) -> Iterator[tuple[str, Table]]:
+    return zip(file_stems(table.name for table in tables).values(), tables, strict=True)
 
 
 def _write_parquet(sink: IO[bytes], table: Table) -> None:
@@ -153,7 +138,7 @@ def _write_xlsx(sink: IO[bytes], tables: Sequence[Table]) -> None:
         _require_sheet(table)
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with xlsxwriter.Workbook(sink, {**options, "default_date_format": "yyyy-mm-dd hh:mm:ss"}) as book:
-        for name, table in zip(_file_names(tables), tables, strict=True):
+        for name, table in _by_stem(tables):
             sheet = book.add_worksheet(_sheet_name(book, name))
             for index, column in enumerate(table.schema.names):
                 sheet.write_string(0, index, column)

@@ -190,12 +190,11 @@ class AsyncSimulacra:
             validated(ModelConfiguration, model_configuration) if model_configuration is not None else None
         )
         if isinstance(source.data, bytes) and source.size <= INLINE_LIMIT:
-            return SourceTableConfig(name=source.name, data=source.data, model_configuration=model)
+            return _table(source, model, data=source.data)
+        _table(source, model)  # a wrong name is refused before the upload
         connector = await self._uploaded(source)
         location = (await connector.locations())[0]
-        return SourceTableConfig(
-            name=source.name, source_connector_id=connector.id, location=location, model_configuration=model
-        )
+        return _table(source, model, source_connector_id=connector.id, location=location)
 
     async def _uploaded(self, source: Source) -> AsyncConnector:
         return self._session.bind(await upload(self._session, source), AsyncConnector)
@@ -307,6 +306,11 @@ class AsyncSimulacra:
         if isinstance(generator, AsyncGenerator) and generator.training_status == ProgressStatus.DONE:
             return generator
         return await self.generators.get(generator_id)
+
+
+def _table(source: Source, model: ModelConfiguration | None, **origin: Any) -> SourceTableConfig:
+    fields = {"name": source.name, "model_configuration": model, **origin}
+    return validated(SourceTableConfig, fields, prefix="data")
 
 
 def _configuration(tables: dict[str, SyntheticTableConfig], name: str) -> SyntheticTableConfiguration:

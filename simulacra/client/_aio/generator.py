@@ -21,6 +21,7 @@ from simulacra.domain import (
     SourceTableAddConfig,
     SourceTableConfig,
 )
+from simulacra.domain.text import file_stems
 
 __all__ = ["AsyncGenerator", "AsyncGenerators", "AsyncTraining"]
 
@@ -137,13 +138,14 @@ class AsyncGenerator(domain.Generator, AsyncOwned):
         """Writes the report of every model of every table into a folder and returns the files."""
         target, written = Path(folder), []
         await self._session.in_thread(make_folder, target)
+        stems = file_stems(table.name for table in self.tables or [])
         for table in self.tables or []:
             for model_type, metrics in (
                 (ModelType.TABULAR, table.model_metrics),
                 (ModelType.LANGUAGE, table.language_model_metrics),
             ):
                 if metrics is not None:
-                    name = f"{Path(table.name).name}-{model_type.lower()}.{format.lower()}"
+                    name = f"{stems[table.name]}-{model_type.lower()}.{format.lower()}"
                     written.append(
                         await self.report(
                             target / name, table_name=table.name, model_type=model_type, format=format
@@ -161,6 +163,9 @@ class AsyncTraining:
     def __init__(self, generator: AsyncGenerator, session: AsyncSession) -> None:
         self._generator = generator
         self._session = session
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._generator!r}>"
 
     async def start(self) -> Job:
         """Starts training and returns its job; after FAILED or CANCELED it goes on from what is there."""

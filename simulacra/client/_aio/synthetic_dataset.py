@@ -22,6 +22,7 @@ from simulacra.domain import (
     SyntheticDatasetFormat,
     SyntheticDatasetListItem,
 )
+from simulacra.domain.text import file_stems
 from simulacra.errors import ResourceNotFound
 
 if TYPE_CHECKING:
@@ -75,11 +76,16 @@ class AsyncSyntheticDataset(domain.SyntheticDataset, AsyncOwned):
         return nullable_columns(learnt)
 
     async def save_tables(self, folder: str | Path) -> dict[str, Path]:
-        """Writes each table as `folder/<table>.parquet`, batch by batch, and returns the files."""
+        """Writes each table as a Parquet file, batch by batch, and returns the files by table.
+
+        A file is called after its table; what a file's name cannot have becomes `_`, and of names that are
+        then the same the later ones get a number.
+        """
         target, written = Path(folder), {}
         await self._session.in_thread(make_folder, target)
+        stems = file_stems(table.name for table in self.tables or [])
         for table in self.tables or []:
-            path = target / f"{Path(table.name).name}.parquet"
+            path = target / f"{stems[table.name]}.parquet"
             await save_table(
                 self._session,
                 "SyntheticDatasetService.ReadSyntheticTable",
@@ -162,6 +168,9 @@ class AsyncGeneration:
     def __init__(self, dataset: AsyncSyntheticDataset, session: AsyncSession) -> None:
         self._dataset = dataset
         self._session = session
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._dataset!r}>"
 
     async def start(self) -> Job:
         """Starts the generation and returns its job; after FAILED or CANCELED it goes on where it was."""

@@ -189,12 +189,11 @@ class Simulacra:
             validated(ModelConfiguration, model_configuration) if model_configuration is not None else None
         )
         if isinstance(source.data, bytes) and source.size <= INLINE_LIMIT:
-            return SourceTableConfig(name=source.name, data=source.data, model_configuration=model)
+            return _table(source, model, data=source.data)
+        _table(source, model)  # a wrong name is refused before the upload
         connector = self._uploaded(source)
         location = (connector.locations())[0]
-        return SourceTableConfig(
-            name=source.name, source_connector_id=connector.id, location=location, model_configuration=model
-        )
+        return _table(source, model, source_connector_id=connector.id, location=location)
 
     def _uploaded(self, source: Source) -> Connector:
         return self._session.bind(upload(self._session, source), Connector)
@@ -304,6 +303,11 @@ class Simulacra:
         if isinstance(generator, Generator) and generator.training_status == ProgressStatus.DONE:
             return generator
         return self.generators.get(generator_id)
+
+
+def _table(source: Source, model: ModelConfiguration | None, **origin: Any) -> SourceTableConfig:
+    fields = {"name": source.name, "model_configuration": model, **origin}
+    return validated(SourceTableConfig, fields, prefix="data")
 
 
 def _configuration(tables: dict[str, SyntheticTableConfig], name: str) -> SyntheticTableConfiguration:

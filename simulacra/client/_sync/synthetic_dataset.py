@@ -23,6 +23,7 @@ from simulacra.domain import (
     SyntheticDatasetFormat,
     SyntheticDatasetListItem,
 )
+from simulacra.domain.text import file_stems
 from simulacra.errors import ResourceNotFound
 
 if TYPE_CHECKING:
@@ -72,11 +73,16 @@ class SyntheticDataset(domain.SyntheticDataset, Owned):
         return nullable_columns(learnt)
 
     def save_tables(self, folder: str | Path) -> dict[str, Path]:
-        """Writes each table as `folder/<table>.parquet`, batch by batch, and returns the files."""
+        """Writes each table as a Parquet file, batch by batch, and returns the files by table.
+
+        A file is called after its table; what a file's name cannot have becomes `_`, and of names that are
+        then the same the later ones get a number.
+        """
         target, written = Path(folder), {}
         self._session.in_thread(make_folder, target)
+        stems = file_stems(table.name for table in self.tables or [])
         for table in self.tables or []:
-            path = target / f"{Path(table.name).name}.parquet"
+            path = target / f"{stems[table.name]}.parquet"
             save_table(
                 self._session,
                 "SyntheticDatasetService.ReadSyntheticTable",
@@ -159,6 +165,9 @@ class Generation:
     def __init__(self, dataset: SyntheticDataset, session: Session) -> None:
         self._dataset = dataset
         self._session = session
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._dataset!r}>"
 
     def start(self) -> Job:
         """Starts the generation and returns its job; after FAILED or CANCELED it goes on where it was."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -250,3 +251,36 @@ def test_an_interrupted_wait_says_that_the_job_goes_on(embedded: EmbeddedStack, 
     generator.refresh()
     assert generator.training_status in (ProgressStatus.QUEUED, ProgressStatus.IN_PROGRESS)
     generator.training.cancel()
+
+
+def test_tables_of_like_names_get_files_of_their_own(client: Simulacra, tmp_path: Path) -> None:
+    data = people(200)[["age", "city"]].to_parquet()
+    tables = [{"name": name, "data": data, "model_configuration": QUICK} for name in ("a/b", "c/b", "a_b")]
+    generator = client.train({"name": "likes", "tables": tables}, progress_bar=False)
+    dataset = client.generate(generator, size={"a/b": 1, "c/b": 2, "a_b": 3}, progress_bar=False)
+    files = dataset.save_tables(tmp_path)
+    assert {name: (path.name, len(pd.read_parquet(path))) for name, path in files.items()} == {
+        "a/b": ("a_b.parquet", 1),
+        "c/b": ("c_b.parquet", 2),
+        "a_b": ("a_b_2.parquet", 3),
+    }
+    assert len({path.name for path in generator.reports(tmp_path)}) == 3
+    assert repr(generator.training) == f"<Training of {generator!r}>"
+    generator_text = str(generator)
+    assert "likes" in generator_text
+    assert len(generator_text) < 4000
+
+
+@pytest.mark.parametrize("text", ["n\0ul", "\0"])
+def test_the_character_0_is_refused_by_field(client: Simulacra, text: str) -> None:
+    def refused(call: Callable[[], object], field: str) -> None:
+        with pytest.raises(InvalidArgument) as error:
+            call()
+        assert [violation.field for violation in error.value.violations] == [field]
+
+    refused(lambda: client.generators.get(text), "id")
+    refused(lambda: client.jobs.get(text), "id")
+    refused(lambda: client.generators.list(search_term=text), "search_term")
+    frame = people(20)
+    refused(lambda: client.train(data=frame, name=text, start=False), "name")
+    refused(lambda: client.train(data={text: frame}, start=False), "data.name")

@@ -5,9 +5,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from simulacra.client import Generator
+from simulacra.client import Generator, Simulacra
 from simulacra.client._progress import failure_of, job_display, job_html, job_renderable
-from simulacra.client._tables import ResourceList, cell
+from simulacra.client._tables import Grid, ResourceList, cell
 from simulacra.domain import (
     Accuracy,
     GeneratorListItem,
@@ -150,6 +150,37 @@ def test_a_listing_has_short_cells_and_no_objects() -> None:
     tables = printed(generator(), width=160)
     assert "0.9876" in tables or "0.9877" in tables
     assert cell(ProgressValue(value=1, max=4)) == "25%"
+
+
+def test_a_resource_prints_as_its_tables_and_is_short_elsewhere() -> None:
+    shown = generator()
+    text = str(shown)
+    assert "Generator.tables" in text
+    assert "24,421" in text
+    assert "SourceTable(" not in text
+    assert "\x1b" not in text
+    assert repr(shown) == "Generator(id='g1', name='<b>census</b>', training_status='DONE')"
+    assert repr(Simulacra("localhost:1")) == "<Simulacra, not connected yet>"
+    item = GeneratorListItem(id="g1", name="a", training_status=ProgressStatus.NEW, metadata=Metadata())
+    assert str(ResourceList([item], total_count=7)).startswith("Generator: 1 of 7\n")
+    assert str(ResourceList()) == "Nothing found"
+
+
+def test_a_terminal_is_not_given_the_control_characters_of_data() -> None:
+    evil = "\x1b[2Jx\x9b31m\r\n"
+    item = generator()
+    item.description = evil
+    shown = [str(item), printed(item), str(ResourceList([item])), cell({evil: evil}), cell([evil])]
+    shown += [printed(Grid(evil, (evil,), ((evil,),))), printed(job_renderable(job(error=evil), now=NOW))]
+    for text in shown:
+        assert not set(text) & {"\x1b", "\x9b", "\r"}
+        assert r"\x1b[2Jx\x9b31m\r\n" in text
+
+
+def test_a_seed_is_no_quantity() -> None:
+    item = generator()
+    item.seed = 1234567
+    assert "1234567" in str(item)
 
 
 def test_cells_are_short() -> None:

@@ -80,6 +80,20 @@ def test_limits_are_included(cls: type[BaseModel], field: str, right: float) -> 
     assert getattr(cls(**{field: right}), field) == right
 
 
+@pytest.mark.parametrize("name", ["n\0ul", "\x1b[31mred\x1b[0m", "two\nlines", "c1\x9b", "\x7f"])
+def test_a_name_has_no_control_characters(name: str) -> None:
+    for cls in (GeneratorConfig, SyntheticDatasetConfig, SourceTableConfig):
+        found = violations(cls, {"name": name})
+        assert list(found) == ["name"]
+        assert "control character U+" in found["name"]
+        assert name not in found["name"]
+
+
+@pytest.mark.parametrize("name", ["Bevölkerung", "人口", "census 🎉", "a/b", "שלום"])
+def test_a_name_may_be_of_any_language(name: str) -> None:
+    assert GeneratorConfig(name=name).name == name
+
+
 def test_none_means_the_default() -> None:
     config = ModelConfiguration(max_training_time=None, value_protection=None, batch_size=None)
     assert config == ModelConfiguration()

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from hypothesis import strategies as st
-from pydantic import BaseModel, RootModel
+from pydantic import AfterValidator, BaseModel, RootModel
 from pydantic.fields import FieldInfo
 
 from simulacra import domain
 
 INT64 = (1 << 63) - 1
 TEXT = st.characters(exclude_categories=["Cs"])
+PRINTABLE = st.characters(exclude_categories=["Cs", "Cc"])
+"""What names, the only texts with a check of their own, are made of."""
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -85,7 +87,8 @@ def _scalar(kind: type, limits: list[Any]) -> st.SearchStrategy[Any]:
     if kind is bytes:
         return st.binary(max_size=20)
     assert kind is str, kind
-    return st.text(TEXT, min_size=_limit(limits, MinLen, 0), max_size=min(_limit(limits, MaxLen, 8), 8))
+    characters = PRINTABLE if any(isinstance(limit, AfterValidator) for limit in limits) else TEXT
+    return st.text(characters, min_size=_limit(limits, MinLen, 0), max_size=min(_limit(limits, MaxLen, 8), 8))
 
 
 def _limit(limits: list[Any], kind: type, default: Any) -> Any:
