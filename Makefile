@@ -72,6 +72,7 @@ constraints: ## Writes constraints.txt from .venv, after a change of dependencie
 
 bench: $(STAMP) $(GENERATED) ## Runs the benchmarks; each prints JSON.
 	$(BIN)/python -m benchmarks.control_plane
+	$(BIN)/python -m benchmarks.qa
 	$(BIN)/python -m benchmarks.flat
 
 clean: ## Removes what was built, .venv included.
