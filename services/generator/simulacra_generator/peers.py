@@ -92,6 +92,7 @@ class QaPeer:
             rebalanced_columns=asked["rebalanced_columns"],
             seeded_columns=asked["seeded_columns"],
             imputed_columns=asked["imputed_columns"],
+            fair_columns=asked["fair_columns"],
             notes=asked["notes"],
         )
         async for progress in self._internal.EvaluateGenerated(request):

@@ -68,9 +68,12 @@ def asked_for(controls: TableControls, seeded: Any) -> Mapping[str, list[str]]:
         notes.append(f"Sampled with temperature {controls.temperature:g}: values vary {less} by intention.")
     if controls.top_p != 1.0:
         notes.append(f"Sampled with top_p {controls.top_p:g}: unlikely values are left out by intention.")
+    fairness = controls.fairness or {}
+    fair = [fairness["target_column"], *fairness["sensitive_columns"]] if fairness else []
     return {
         "rebalanced_columns": [controls.rebalancing["column"]] if controls.rebalancing else [],
         "seeded_columns": list(seeded),
         "imputed_columns": list(controls.imputation),
+        "fair_columns": fair,
         "notes": notes,
     }

@@ -46,17 +46,20 @@ class Asked:
         rebalanced: Columns whose distribution was asked for.
         seeded: Columns whose values were given.
         imputed: Columns that were asked to have no missing values.
+        fair: A column that was asked to have the same shares in all groups, then those that make the groups.
         notes: What else was asked for, in plain words.
     """
 
     rebalanced: Sequence[str] = ()
     seeded: Sequence[str] = ()
     imputed: Sequence[str] = ()
+    fair: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     def reasons(self) -> dict[str, str]:
         """Returns why each of these columns is intended to differ."""
         return {
+            **dict.fromkeys(self.fair[:1], f"the same in all groups by {', '.join(self.fair[1:])}"),
             **dict.fromkeys(self.imputed, "imputed"),
             **dict.fromkeys(self.rebalanced, "rebalanced"),
             **dict.fromkeys(self.seeded, "given as seed"),
@@ -124,7 +127,11 @@ class _Comparison:
         self._notes = tuple(asked.notes)
         names = [column.name for column in statistics.columns]
         self._imputed = {names.index(name) for name in asked.imputed if name in names}
-        self._steered = {names.index(name) for name in self._intended} - self._imputed
+        steered = (*asked.rebalanced, *asked.seeded)
+        self._steered = {names.index(name) for name in steered if name in names} - self._imputed
+        known = asked.fair if set(asked.fair[:1]) <= set(names) else ()
+        fair = [names.index(name) for name in known if name in names]
+        self._unlinked = {(min(fair[0], other), max(fair[0], other)) for other in fair[1:]}
         self._weights, self._follows = self._raked()
         effective = self._weights.sum() ** 2 / (self._weights**2).sum()
         self._ceiling = Ceiling(
@@ -145,7 +152,10 @@ class _Comparison:
             self.marginals.univariate.append(score)
         pairs = combinations(range(len(self._sizes)), 2)
         for done, (pair, cells) in enumerate(zip(pairs, self._statistics.pairs, strict=True)):
-            self.marginals.bivariate.append(self._measured(pair, cells))
+            score = self._measured(pair, cells)
+            if pair in self._unlinked:
+                score = replace(score, accuracy=score.ceiling)
+            self.marginals.bivariate.append(score)
             if done % 50 == 0:
                 yield done
 
@@ -161,6 +171,9 @@ class _Comparison:
         association = np.eye(len(described))
         upper = np.triu_indices(len(described), 1)
         association[upper] = statistics.associations
+        found = association_matrix(data, self.marginals.counts, 2)
+        for first, second in self._unlinked:  # their link is gone by intention
+            found[first, second] = found[second, first] = association[first, second]
         evaluation = Evaluation(
             columns=tuple(column.name for column in described),
             options=Options(seed=seed),
@@ -169,7 +182,7 @@ class _Comparison:
             profiles=tuple(self._profile(i, column) for i, column in enumerate(columns)),
             marginals=self.marginals,
             association_training=np.maximum(association, association.T),
-            association_synthetic=association_matrix(data, self.marginals.counts, 2),
+            association_synthetic=found,
         )
         kinds = tuple(column.kind for column in described)
         return Compared(evaluation, Intent(True, kinds, self._intended, self._follows, self._notes))

@@ -56,6 +56,7 @@ class GeneratedRequest:
     rebalanced: tuple[str, ...] = ()
     seeded: tuple[str, ...] = ()
     imputed: tuple[str, ...] = ()
+    fair: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

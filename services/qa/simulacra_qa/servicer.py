@@ -112,6 +112,7 @@ def _generated(request: internal_pb2.EvaluateGeneratedRequest) -> GeneratedReque
         rebalanced=tuple(request.rebalanced_columns),
         seeded=tuple(request.seeded_columns),
         imputed=tuple(request.imputed_columns),
+        fair=tuple(request.fair_columns),
         notes=tuple(request.notes),
     )
 

@@ -87,8 +87,8 @@ def compare_with_statistics(payload: dict[str, Any], context: TaskContext) -> Ta
 
     Args:
         payload: `synthetic`, `statistics` (a model's report) and `report` are names of artifacts; `title`,
-            `table_name` and `seed` as above; `rebalanced`, `seeded`, `imputed` and `notes` say what was asked
-            for.
+            `table_name` and `seed` as above; `rebalanced`, `seeded`, `imputed`, `fair` and `notes` say what
+            was asked for, as in `Asked`.
         context: Where artifacts are.
     """
     seed = payload["seed"] & _NO_SIGN
@@ -98,7 +98,7 @@ def compare_with_statistics(payload: dict[str, Any], context: TaskContext) -> Ta
     if STATISTICS_FILE not in model.files:
         raise ArtifactNotFound("the model has no statistics to compare generated data with; train it again")
     statistics = Statistics.from_bytes(model.read_bytes(STATISTICS_FILE))
-    asked = Asked(**{name: payload[name] for name in ("rebalanced", "seeded", "imputed", "notes")})
+    asked = Asked(**{name: payload[name] for name in ("rebalanced", "seeded", "imputed", "fair", "notes")})
     for step in compare_steps(statistics, synthetic, asked, seed=seed):
         if isinstance(step, Compared):
             compared = step

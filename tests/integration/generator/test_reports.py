@@ -86,6 +86,23 @@ def test_what_was_asked_for_is_intended(client: Simulacra, owners: Generator, tm
     assert city["accuracy"] == city["accuracy_max"]
 
 
+def test_fair_column_is_intended_to_lose_its_links(
+    client: Simulacra, owners: Generator, tmp_path: Path
+) -> None:
+    fairness = {"target_column": "city", "sensitive_columns": ["member"]}
+    tables = [
+        {"name": "people", "configuration": {"sample_size": 300, "fairness": fairness}},
+        {"name": "pets", "configuration": {"sample_size": 10}},
+    ]
+    dataset = client.generate(owners, {"tables": tables, "seed": 1}, progress_bar=False)
+    found = document(dataset, tmp_path)
+    assert found["intended"] == {"city": "the same in all groups by member"}
+    (link,) = (
+        pair for pair in found["pairs"] if {pair["first_column"], pair["second_column"]} == {"city", "member"}
+    )
+    assert link["accuracy"] == link["accuracy_max"]
+
+
 def test_seeded_columns_are_intended(client: Simulacra, owners: Generator, tmp_path: Path) -> None:
     seed = pd.DataFrame({"city": ["Graz"] * 80})
     dataset = client.generate(owners, seed={"people": seed}, progress_bar=False)

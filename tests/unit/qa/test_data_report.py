@@ -115,6 +115,19 @@ def test_several_seeded_columns_are_weighted_back_together(statistics: Statistic
     assert max(shortfall(result)) < 0.01
 
 
+def test_fair_column_loses_its_links_by_intention(statistics: Statistics) -> None:
+    pool = people(12_000, 11)
+    rng = np.random.default_rng(0)
+    fair = pool.assign(sex=rng.permutation(pool["sex"].to_numpy()))
+    plain = compared(statistics, fair)
+    asked = compared(statistics, fair, Asked(fair=["age", "sex"]))
+    assert shortfall(plain)[1] > shortfall(asked)[1] + 0.005
+    assert asked.intent.intended == {"age": "the same in all groups by sex"}
+    position = {(score.columns): score for score in asked.evaluation.marginals.bivariate}
+    assert position[(0, 1)].accuracy == position[(0, 1)].ceiling
+    assert position[(0, 2)].accuracy < position[(0, 2)].ceiling - 0.02
+
+
 def test_imputed_column_may_lose_its_missing_values(statistics: Statistics) -> None:
     whole = people(6000, 9).dropna()
     assert shortfall(compared(statistics, whole))[0] > 0.03
