@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from simulacra.artifacts.writer import disk_full_mapped
+from simulacra.errors import StorageFull
 
 __all__ = ["Spool"]
 
@@ -33,6 +35,15 @@ class Spool:
     def size(self, path: Path) -> int:
         """Returns how many bytes are there."""
         return path.stat().st_size if path.exists() else 0
+
+    def require_space(self, size: int) -> None:
+        """Raises StorageFull unless the disk has space for so many bytes more."""
+        free = shutil.disk_usage(self._folder).free
+        if size > free:
+            raise StorageFull(
+                f"the file needs {size:,} bytes more, and the disk has {free:,} left; "
+                "free some disk space and try again"
+            )
 
     def append(self, path: Path, offset: int, data: bytes) -> None:
         """Writes a chunk; if that fails, the file is as it was.

@@ -164,9 +164,9 @@ class UploadRows:
         values = {column.name: getattr(row, column.name) for column in uploads.c}
         await tx.execute(sa.insert(uploads).values(values))
 
-    async def finish(self, tx: Transaction, row: UploadRow) -> None:
-        """Marks an upload as finished."""
-        await tx.execute(sa.update(uploads).where(*_is(row)).values(finished=True))
+    async def finish(self, tx: Transaction, row: UploadRow, *, size: int) -> None:
+        """Marks an upload as finished, with so many bytes."""
+        await tx.execute(sa.update(uploads).where(*_is(row)).values(finished=True, total_size=size))
 
     async def delete(self, tx: Transaction, row: UploadRow) -> None:
         """Forgets an upload."""

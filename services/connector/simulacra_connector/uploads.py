@@ -12,6 +12,7 @@ from pathlib import Path
 
 from simulacra.artifacts import ArtifactStore
 from simulacra.domain import Connector, ConnectorAccessType, ConnectorType, Upload
+from simulacra.domain.text import CONTROL_CHARACTERS
 from simulacra.errors import (
     ChecksumMismatch,
     CorruptUpload,
@@ -19,6 +20,7 @@ from simulacra.errors import (
     LimitExceeded,
     OffsetMismatch,
     ResourceNotFound,
+    StorageFull,
     UnsupportedData,
     WorkerLost,
     WrongState,
@@ -107,6 +109,11 @@ class UploadService:
         if total_size is not None and total_size < 0:
             raise InvalidArgument.of("total_size", f"must be 0 or more, got {total_size}")
         self._check_size(total_size or 0)
+        for field_name, text in (("file_name", file_name), ("connector_name", connector_name or "")):
+            if found := CONTROL_CHARACTERS.search(text):
+                raise InvalidArgument.of(
+                    field_name, f"has the control character U+{ord(found[0]):04X}; take it out"
+                )
         name = base_name(file_name)
         async with self._database.begin() as tx:
             row = await self._uploads.get(tx.connection, caller.user_id, id)
@@ -129,11 +136,17 @@ class UploadService:
                 )
         path = self._spool.path(caller.user_id, id)
         upload = OpenUpload(row, path, await asyncio.to_thread(self._spool.open, path))
+        missing = 0 if row.finished else (row.total_size or 0) - upload.committed
+        try:
+            await asyncio.to_thread(self._spool.require_space, missing)
+        except StorageFull:
+            await self._forget(row, path)
+            raise
         self._holders[path] = upload.token
         return upload
 
     async def append(self, upload: OpenUpload, offset: int, data: bytes) -> None:
-        """Commits a chunk."""
+        """Commits a chunk; if there is no space for it the upload is forgotten, so that it takes none."""
         self._check_held(upload)
         if offset != upload.committed:
             raise OffsetMismatch(
@@ -150,13 +163,17 @@ class UploadService:
             raise InvalidArgument.of(
                 "chunk.data", f"goes to byte {end:,}, but total_size is {total:,}; one of them is wrong"
             )
-        await asyncio.to_thread(self._spool.append, upload.path, offset, data)
+        try:
+            await asyncio.to_thread(self._spool.append, upload.path, offset, data)
+        except StorageFull:
+            await self._forget(upload.row, upload.path)
+            raise
         upload.committed = end
 
     async def finish(self, caller: Principal, upload: OpenUpload, *, sha256: str | None) -> Upload:
         """Checks the file, makes its table and, in one transaction, its connector.
 
-        A file that cannot be used is forgotten; nothing of it stays.
+        A file that cannot be used, or whose table has no space, is forgotten; nothing of it stays.
         """
         self._check_held(upload)
         row = upload.row
@@ -168,14 +185,14 @@ class UploadService:
         try:
             await self._check_hash(upload, sha256)
             await self._make_table(upload.path, row.file_name, row.connector_id)
-        except (CorruptUpload, UnsupportedData, LimitExceeded, ChecksumMismatch):
+        except (CorruptUpload, UnsupportedData, LimitExceeded, ChecksumMismatch, StorageFull):
             await self._forget(row, upload.path)
             raise
         async with self._database.begin() as tx:
             current = await self._uploads.get(tx.connection, row.owner_id, row.id)
             if current is not None and not current.finished:
                 await self._insert_connector(tx, caller, row)
-                await self._uploads.finish(tx, row)
+                await self._uploads.finish(tx, row, size=upload.committed)
         await asyncio.to_thread(self._spool.remove, upload.path)
         return await self.get(caller, row.id)
 
@@ -316,9 +333,10 @@ class UploadService:
             )
 
     async def _forget(self, row: UploadRow, path: Path) -> None:
+        # The file first: where the disk is full, the database may need the space to forget the upload.
+        await asyncio.to_thread(self._spool.remove, path)
         async with self._database.begin() as tx:
             await self._uploads.delete(tx, row)
-        await asyncio.to_thread(self._spool.remove, path)
 
     def _check_size(self, size: int) -> None:
         if size > self._limits.max_bytes:

@@ -4,7 +4,8 @@ import asyncio
 import gzip
 import io
 import os
-from collections.abc import AsyncIterator, Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,11 +23,13 @@ from simulacra.errors import (
     OffsetMismatch,
     ResourceNotFound,
     SimulacraError,
+    StorageFull,
 )
 from simulacra.v1 import common_pb2, connector_pb2, upload_pb2
 from simulacra_connector.app import ConnectorComponent, create
 from tests.integration.connector.client import Client, upload_messages
 from tests.integration.connector.conftest import Settings
+from tests.require import require
 
 CSV = b"id,name,born\n1,Ada,1815-12-10\n2,Bob,\n"
 
@@ -210,6 +213,61 @@ async def test_an_upload_that_goes_on_need_not_name_its_file_again(ada: Client) 
         await ada.upload(b"", "others.csv", upload_id="u")
     done = await ada.uploads.Upload(upload_messages(CSV, "", upload_id="u", start=len(CSV)))
     assert (done.file_name, done.connector.name) == ("people.csv", "people.csv")
+
+
+async def test_a_finished_upload_knows_its_size(ada: Client) -> None:
+    await ada.upload(CSV, "a.csv", upload_id="u")
+    state = await ada.uploads.GetUpload(upload_pb2.GetUploadRequest(id="u"))
+    assert (state.committed_size, state.total_size) == (len(CSV), len(CSV))
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [({"file_name": "\x1b[31m.csv"}, "file_name"), ({"connector_name": "a\nb"}, "connector_name")],
+)
+async def test_names_have_no_control_characters(ada: Client, header: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidArgument) as error:
+        await ada.upload(CSV, **{"file_name": "a.csv", **header})
+    assert [violation.field for violation in error.value.violations] == [field]
+
+
+@pytest.fixture
+def small_spool(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes, for uploads alone."""
+    folder = tmp_path / "connector" / "uploads"
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    require("small_disk", mounted, "only root can mount the small disk that this test fills")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def files_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_an_upload_that_does_not_fit_gives_its_space_back(
+    small_spool: Path, settings: Settings, connect: Callable[..., Client]
+) -> None:
+    component = await create(settings())
+    await component.start()
+    try:
+        client = connect(component)
+        rows = b"number\n" + b"1234567\n" * 200_000
+        with pytest.raises(StorageFull, match="free some disk space"):
+            await client.upload(rows * 2, "large.csv", upload_id="u")
+        with pytest.raises(ResourceNotFound):
+            await client.uploads.GetUpload(upload_pb2.GetUploadRequest(id="u"))
+        assert files_in(small_spool) == []
+        with pytest.raises(StorageFull, match="3,000,000 bytes more, and the disk has"):
+            await client.upload(b"", "larger.csv", upload_id="v", finish=False, total_size=3_000_000)
+        assert files_in(small_spool) == []
+        done = await client.upload(rows, "fits.csv", upload_id="u", total_size=len(rows))
+        assert done.committed_size == len(rows)
+        assert (await client.upload(rows, "fits.csv", upload_id="u")).connector.id == done.connector.id
+    finally:
+        await component.stop()
 
 
 async def test_header_must_come_first(ada: Client) -> None:

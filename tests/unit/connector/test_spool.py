@@ -37,6 +37,14 @@ def test_files_are_private_and_named_by_hash(tmp_path: Path) -> None:
     assert path.read_bytes() == b"abcd"
 
 
+def test_a_file_that_is_larger_than_the_disk_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "uploads")
+    spool.require_space(-5)
+    spool.require_space(1)
+    with pytest.raises(StorageFull, match="the disk has"):
+        spool.require_space(1 << 60)
+
+
 def test_full_disk_leaves_what_was_committed(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "uploads")
     path = spool.path("u")
