@@ -175,8 +175,9 @@ def _show(summary: dict[str, Any]) -> None:
     out.print(accuracy_grid({"synthetic": summary["metrics"]}))
     above = summary["headline"]
     out.print(Text(above["text"], style=_STYLES.get(above["level"], "")), soft_wrap=True)
+    verdicts = sorted(summary["verdicts"].items(), key=lambda named: named[0] != "overall")
     lines = [
-        *((item["level"], f"{name}: {item['text']}") for name, item in summary["verdicts"].items()),
+        *((item["level"], f"{name}: {item['text']}") for name, item in verdicts),
         *((item["level"], item["text"]) for item in summary["findings"]),
     ]
     for level, text in lines:
