@@ -12,8 +12,9 @@ __all__ = ["MAX_DECAY", "batch_size", "network_config", "planned_steps", "weight
 
 MAX_DECAY = 20.0
 _NARROW = 32
-_SOURCES = 16
-_SHARED = 64
+_WIDE = 128
+_SOURCES, _SHARED = 16, 64
+_FEW_SOURCES, _LESS_SHARED = 8, 48
 
 
 def batch_size(rows: int) -> int:
@@ -48,7 +49,9 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
     columns = np.array([part.column for part in parts])
     small = len(codes) < 3000
     wide = len(parts) > (_NARROW if config.sources is None else config.sources)
-    sources = config.sources or _SOURCES
+    many = len(parts) > _WIDE
+    sources = config.sources or (_FEW_SOURCES if many else _SOURCES)
+    shared = config.shared if config.shared is not None else _LESS_SHARED if many else _SHARED
     return NetworkConfig(
         cardinalities=tuple(part.cardinality for part in parts),
         columns=tuple(columns.tolist()),
@@ -56,5 +59,5 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
         hidden=config.hidden or (32 if small else 64),
         dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
         sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
-        shared=(config.shared if config.shared is not None else _SHARED) if wide else 0,
+        shared=shared if wide else 0,
     )

@@ -209,7 +209,7 @@ class Network(nn.Module):
         sources = self.sources.flatten()
         read = self.sources.shape[1]
         known = ranks[:, sources] < ranks[:, self.order].repeat_interleave(read, 1)  # (batch, targets * read)
-        seen = embedded.index_select(1, sources) * known.to(embedded.dtype)[..., None]
+        seen = embedded.index_select(1, sources).mul_(known.to(embedded.dtype)[..., None])
         return seen.view(batch, targets, read * width).transpose(0, 1)
 
     def _shared(self, embedded: Tensor, ranks: Tensor) -> Tensor:
@@ -235,7 +235,11 @@ class Network(nn.Module):
 
 
 class Known:
-    """What is known of some rows that are sampled: embeddings `(rows, targets, width)`, and the state."""
+    """What is known of some rows that are sampled: embeddings, and the additive state.
+
+    Embeddings are `(rows, targets, width)` where targets read all of them, else `(targets, rows, width)`, of
+    which few are read at a time.
+    """
 
     def __init__(self, embedded: Tensor, shared: Tensor) -> None:
         self.embedded = embedded
@@ -254,22 +258,24 @@ class Conditional:
             for place, target in enumerate(group)
         }
         self._rows = {target: row for row, target in enumerate(network.order.tolist())}
+        self._sources = network.sources.tolist()
 
     def empty(self, rows: int) -> Known:
         """Returns the state of rows of which nothing is known."""
         config = self._network.config
-        return Known(
-            torch.zeros(rows, len(config.cardinalities), config.embedding), torch.zeros(rows, config.shared)
-        )
+        targets = len(config.cardinalities)
+        shape = (targets, rows) if self._sources else (rows, targets)
+        return Known(torch.zeros(*shape, config.embedding), torch.zeros(rows, config.shared))
 
     def learn(self, known: Known, target: int, codes: Tensor, rows: Tensor | None = None) -> None:
         """Adds the codes of a target, of all rows or of some."""
         network = self._network
         embedded = network.embeddings[codes + network.offsets[target]]
+        of_target = known.embedded[target] if self._sources else known.embedded[:, target]
         if rows is None:
-            known.embedded[:, target] = embedded
+            of_target.copy_(embedded)
         else:
-            known.embedded[rows, target] = embedded
+            of_target[rows] = embedded
         if network.config.shared:
             added = embedded @ network.shared_in[target]
             if rows is None:
@@ -285,8 +291,11 @@ class Conditional:
     def logits(self, known: Known, target: int) -> Tensor:
         """Returns the target's unnormalised log-probabilities, `(rows, codes)`."""
         network, row = self._network, self._rows[target]
-        seen = known.embedded if not network.config.sources else known.embedded[:, network.sources[row]]
-        hidden = torch.addmm(network.input_bias[row], seen.flatten(1), network.input[row])
+        if self._sources:
+            seen = torch.cat([known.embedded[source] for source in self._sources[row]], 1)
+        else:
+            seen = known.embedded.flatten(1)
+        hidden = torch.addmm(network.input_bias[row], seen, network.input[row])
         if network.config.shared:
             shared = (known.shared + network.shared_bias[row]).relu_()
             hidden = torch.addmm(hidden, shared, network.shared_out[row])
