@@ -259,6 +259,9 @@ def generate(
     delivery = None
     if (deliver_to is None) != (location is None):
         raise typer.BadParameter("--deliver-to and --location go together")
+    if deliver_to is None and (overwrite or append):
+        option = "--overwrite" if overwrite else "--append"
+        raise typer.BadParameter(f"{option} is about tables at a destination; give it with --deliver-to")
     if deliver_to is not None:
         delivery = {
             "destination_connector_id": deliver_to,

@@ -90,7 +90,10 @@ def _check(task: Task) -> None:
 
     stems: dict[str, Path] = {}
     for path in task.sources:
-        (source,) = as_sources([path])
+        try:
+            (source,) = as_sources([path])
+        except InvalidArgument as error:
+            raise InvalidArgument.of("SOURCE", error.violations[0].description) from None
         if (twin := stems.setdefault(source.name, path)) is not path:
             raise InvalidArgument.of(
                 "SOURCE", f'"{twin}" and "{path}" would both be the table "{source.name}"; rename one'

@@ -251,8 +251,8 @@ def analyze(
     people = table.num_rows if subjects is None else len(np.unique(subjects))
     if options.value_protection and people < MIN_SUBJECTS:
         raise TrainingDataInsufficient(
-            f"value protection needs {MIN_SUBJECTS} subjects to learn from and finds {people}; give more rows, "
-            "or set value_protection to false if the data are not personal"
+            f"value protection needs {MIN_SUBJECTS} subjects to learn from and finds {people}; "
+            "give more rows, or set value_protection to false if the data are not personal"
         )
     fields = [table.schema.field(spec.name).remove_metadata() for spec in columns]
     fields = [f.with_nullable(True) if c.nullable else f for f, c in zip(fields, codecs, strict=True)]

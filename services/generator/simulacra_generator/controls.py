@@ -10,6 +10,7 @@ from simulacra.domain import (
     check_tables,
 )
 from simulacra.domain.base import Violation
+from simulacra.domain.synthetic_table import SEEDS
 from simulacra.domain.text import did_you_mean
 from simulacra.errors import FieldViolation, InvalidArgument
 from simulacra.jobs.computes import Computes
@@ -79,6 +80,7 @@ def checked_controls(
             configured.get(source.name, SyntheticTableConfiguration()),
             seed=seed,
             probe=probe,
+            path=f"tables.{positions.get(source.name, 0)}.configuration",
         )
         for source in sources
     ]
@@ -104,6 +106,7 @@ def _controls(
     *,
     seed: int,
     probe: bool,
+    path: str,
 ) -> TableControls:
     bundle, sha256 = trained.bundles[source.name]
     rebalancing = configuration.rebalancing
@@ -123,7 +126,14 @@ def _controls(
         imputation=list(configuration.imputation.columns) if configuration.imputation else [],
         fairness=configuration.fairness.model_dump() if configuration.fairness else None,
         seed_connector=configuration.sample_seed_connector_id,
+        seed_field=f"{path}.{_seed_field(configuration)}",
     )
+
+
+def _seed_field(configuration: SyntheticTableConfiguration) -> str:
+    """Returns the field that the seed is in."""
+    given = (name for name in SEEDS if getattr(configuration, name) is not None)
+    return next(given, "sample_seed_data")
 
 
 def _or_one(value: float | None) -> float:
@@ -152,7 +162,7 @@ def _problems(
 
 
 def _seed_problems(configuration: SyntheticTableConfiguration, source: SourceTable) -> Iterator[Violation]:
-    field_name = "sample_seed_dict" if configuration.sample_seed_dict is not None else "sample_seed_data"
+    field_name = _seed_field(configuration)
     try:
         seeds = seed_rows(configuration)
     except InvalidArgument as error:

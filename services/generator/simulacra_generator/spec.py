@@ -24,6 +24,7 @@ class TableControls:
         seed_connector: The connector to read seed rows from.
         referenced: How many rows the tables have that foreign keys point at, by name.
         seeds: The artifact with the seed rows.
+        seed_field: The path of the seed in the configuration, for errors.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TableControls:
     seed_connector: str | None = None
     referenced: dict[str, int] = field(default_factory=dict)
     seeds: str | None = None
+    seed_field: str = "sample_seed_data"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON; `TableControls(**document)` reads it."""

@@ -1,6 +1,7 @@
 """What runs in worker processes or on Ray: sampling tables and probes, joining shards, building downloads."""
 
 import base64
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from simulacra import engine
 from simulacra.artifacts import Artifact, ArtifactStore
-from simulacra.errors import UnsupportedData
+from simulacra.errors import InvalidArgument, UnsupportedData
 from simulacra.jobs.task import Task, TaskContext, TaskProgress
 from simulacra_generator.arrow import IpcWriter
 from simulacra_generator.downloads import Table, build_download
@@ -62,9 +63,10 @@ class TableSampler:
             fairness=fairness,
         )
         start = first * engine.BLOCK_ROWS
-        for batch in self._sampler.sample(request, threads=threads):
-            yield self._with_keys(batch, start, controls)
-            start += batch.num_rows
+        with _seed_named(controls, seeds):
+            for batch in self._sampler.sample(request, threads=threads):
+                yield self._with_keys(batch, start, controls)
+                start += batch.num_rows
 
     def _with_keys(self, batch: pa.RecordBatch, start: int, controls: TableControls) -> pa.RecordBatch:
         columns = [
@@ -92,6 +94,20 @@ class TableSampler:
                 "exclude it from training",
                 column=field.name,
             ) from error
+
+
+@contextlib.contextmanager
+def _seed_named(controls: TableControls, seeds: pa.Table | None) -> Iterator[None]:
+    """Names the seed's field and column where a value of the seed does not suit the column."""
+    try:
+        yield
+    except InvalidArgument as error:
+        columns = seeds.column_names if seeds is not None else ()
+        wrong = next((item for item in error.violations if item.field in columns), None)
+        if wrong is None:
+            raise
+        text = f'column "{wrong.field}" {wrong.description}'
+        raise InvalidArgument.of(controls.seed_field, text) from error
 
 
 class _Samplers:

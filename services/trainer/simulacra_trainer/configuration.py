@@ -69,8 +69,14 @@ def source_table(
     """Makes the table of a config: all columns of the source, those that are listed (or all) included.
 
     Raises:
-        InvalidArgument: The config names columns that the source lacks; paths are relative to the table.
+        InvalidArgument: The config names columns that the source lacks, or one there has no name; paths are
+            relative to the table.
     """
+    refuse(
+        (f"columns.{index}.name", f'column {index + 1} of table "{config.name}" has no name; give it one')
+        for index, name in enumerate(columns)
+        if not name
+    )
     source = BaseResource(id=connector.id, name=connector.name, uri=f"connectors/{connector.id}")
     table = SourceTable(
         id=id, source_connector=source, location=config.location, name=config.name, columns=[]

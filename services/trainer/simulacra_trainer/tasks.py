@@ -40,8 +40,8 @@ def analyze(payload: dict[str, Any], context: TaskContext) -> Task:
         codec = _codec(spec, training, context)
     except TrainingDataInsufficient as error:
         raise TrainingDataInsufficient(
-            f'table "{spec.name}" has {table.num_rows} rows, {len(training_rows)} without those of the '
-            f"report: {error.message}",
+            f'table "{spec.name}" is too small (rows: {table.num_rows}, set aside for the report: '
+            f"{len(holdout_rows)}): {error.message}",
             table=spec.name,
         ) from error
     yield TaskProgress(2, 3, message={"encodings": codec.encodings})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simulacra.client._aio.connector import AsyncConnector, AsyncConnectors
 from simulacra.client._aio.evaluations import AsyncEvaluations
-from simulacra.client._aio.generator import AsyncGenerator, AsyncGenerators
+from simulacra.client._aio.generator import AsyncGenerator, AsyncGenerators, AsyncTraining
 from simulacra.client._aio.jobs import AsyncJobs
 from simulacra.client._aio.platform import (
     AsyncApiKeys,
@@ -16,7 +16,11 @@ from simulacra.client._aio.platform import (
     AsyncUsers,
 )
 from simulacra.client._aio.session import AsyncSession
-from simulacra.client._aio.synthetic_dataset import AsyncSyntheticDataset, AsyncSyntheticDatasets
+from simulacra.client._aio.synthetic_dataset import (
+    AsyncGeneration,
+    AsyncSyntheticDataset,
+    AsyncSyntheticDatasets,
+)
 from simulacra.client._aio.transfers import read_tables, upload
 from simulacra.client._frames import INLINE_LIMIT, Source, as_sources, frame_of
 from simulacra.client._opener import opener
@@ -146,7 +150,8 @@ class AsyncSimulacra:
         Args:
             config: What to train on and how; or
             data: a frame, an Arrow table, a file (parquet, csv, ...), or a dict or list of them: one table
-                each. What is over 1 MiB is uploaded in chunks.
+                each. What is over 1 MiB, and every file, is uploaded as a connector, which other generators
+                may use too: it stays when this one is deleted, until `connectors.delete`.
             name: The generator's name; by default the first table's.
             seed: The seed of everything random.
             model_configuration: With `data`: how each table's model is trained.
@@ -162,7 +167,7 @@ class AsyncSimulacra:
             await self._generator_config(config, data, name, seed, model_configuration)
         )
         if start:
-            await generator.training.start()
+            await _started(generator, generator.training)
             if wait:
                 await generator.training.wait(progress_bar=progress_bar)
         return generator
@@ -239,7 +244,7 @@ class AsyncSimulacra:
             assign(made, "delivery", validated(SyntheticDatasetDelivery, delivery))
         dataset = await self.synthetic_datasets.create(made)
         if start:
-            await dataset.generation.start()
+            await _started(dataset, dataset.generation)
             if wait:
                 await dataset.generation.wait(progress_bar=progress_bar)
         return dataset
@@ -306,6 +311,17 @@ class AsyncSimulacra:
         if isinstance(generator, AsyncGenerator) and generator.training_status == ProgressStatus.DONE:
             return generator
         return await self.generators.get(generator_id)
+
+
+async def _started(
+    resource: AsyncGenerator | AsyncSyntheticDataset, job: AsyncTraining | AsyncGeneration
+) -> None:
+    """Starts the job of a resource that was made for it; one that cannot be started does not stay behind."""
+    try:
+        await job.start()
+    except InvalidArgument:
+        await resource.delete()
+        raise
 
 
 def _table(source: Source, model: ModelConfiguration | None, **origin: Any) -> SourceTableConfig:

@@ -12,7 +12,7 @@ from simulacra.client._requests import assign, validated
 from simulacra.client._sampling import nullable_columns, seed_sources, sizes_of, split_seed
 from simulacra.client._sync.connector import Connector, Connectors
 from simulacra.client._sync.evaluations import Evaluations
-from simulacra.client._sync.generator import Generator, Generators
+from simulacra.client._sync.generator import Generator, Generators, Training
 from simulacra.client._sync.jobs import Jobs
 from simulacra.client._sync.platform import (
     ApiKeys,
@@ -21,7 +21,11 @@ from simulacra.client._sync.platform import (
     Users,
 )
 from simulacra.client._sync.session import Session
-from simulacra.client._sync.synthetic_dataset import SyntheticDataset, SyntheticDatasets
+from simulacra.client._sync.synthetic_dataset import (
+    Generation,
+    SyntheticDataset,
+    SyntheticDatasets,
+)
 from simulacra.client._sync.transfers import read_tables, upload
 from simulacra.client._tables import ResourceList
 from simulacra.client._transport import Transport
@@ -145,7 +149,8 @@ class Simulacra:
         Args:
             config: What to train on and how; or
             data: a frame, an Arrow table, a file (parquet, csv, ...), or a dict or list of them: one table
-                each. What is over 1 MiB is uploaded in chunks.
+                each. What is over 1 MiB, and every file, is uploaded as a connector, which other generators
+                may use too: it stays when this one is deleted, until `connectors.delete`.
             name: The generator's name; by default the first table's.
             seed: The seed of everything random.
             model_configuration: With `data`: how each table's model is trained.
@@ -161,7 +166,7 @@ class Simulacra:
             self._generator_config(config, data, name, seed, model_configuration)
         )
         if start:
-            generator.training.start()
+            _started(generator, generator.training)
             if wait:
                 generator.training.wait(progress_bar=progress_bar)
         return generator
@@ -238,7 +243,7 @@ class Simulacra:
             assign(made, "delivery", validated(SyntheticDatasetDelivery, delivery))
         dataset = self.synthetic_datasets.create(made)
         if start:
-            dataset.generation.start()
+            _started(dataset, dataset.generation)
             if wait:
                 dataset.generation.wait(progress_bar=progress_bar)
         return dataset
@@ -303,6 +308,15 @@ class Simulacra:
         if isinstance(generator, Generator) and generator.training_status == ProgressStatus.DONE:
             return generator
         return self.generators.get(generator_id)
+
+
+def _started(resource: Generator | SyntheticDataset, job: Training | Generation) -> None:
+    """Starts the job of a resource that was made for it; one that cannot be started does not stay behind."""
+    try:
+        job.start()
+    except InvalidArgument:
+        resource.delete()
+        raise
 
 
 def _table(source: Source, model: ModelConfiguration | None, **origin: Any) -> SourceTableConfig:

@@ -271,6 +271,20 @@ def test_tables_of_like_names_get_files_of_their_own(client: Simulacra, tmp_path
     assert len(generator_text) < 4000
 
 
+def test_what_cannot_be_started_does_not_stay_behind(client: Simulacra, trained: Generator) -> None:
+    with pytest.raises(InvalidArgument, match="has no tables"):
+        client.train({"name": "nothing", "tables": []})
+    assert "nothing" not in [item.name for item in client.generators.list()]
+    assert client.train({"name": "nothing", "tables": []}, start=False).name == "nothing"
+
+
+def test_a_column_without_a_name_is_found(client: Simulacra) -> None:
+    frame = people(30).rename(columns={"city": ""})
+    with pytest.raises(InvalidArgument, match='column 2 of table "p" has no name') as error:
+        client.train(data={"p": frame}, start=False)
+    assert [violation.field for violation in error.value.violations] == ["tables.0.columns.1.name"]
+
+
 @pytest.mark.parametrize("text", ["n\0ul", "\0"])
 def test_the_character_0_is_refused_by_field(client: Simulacra, text: str) -> None:
     def refused(call: Callable[[], object], field: str) -> None:

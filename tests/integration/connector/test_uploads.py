@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather
@@ -225,7 +226,7 @@ async def test_a_finished_upload_knows_its_size(ada: Client) -> None:
     ("header", "field"),
     [({"file_name": "\x1b[31m.csv"}, "file_name"), ({"connector_name": "a\nb"}, "connector_name")],
 )
-async def test_names_have_no_control_characters(ada: Client, header: dict[str, str], field: str) -> None:
+async def test_names_have_no_control_characters(ada: Client, header: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgument) as error:
         await ada.upload(CSV, **{"file_name": "a.csv", **header})
     assert [violation.field for violation in error.value.violations] == [field]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from simulacra.client import Generator, Simulacra
+from simulacra.errors import InvalidArgument
 from tests.integration.client.people import people
 
 
@@ -80,6 +81,17 @@ def test_seeds_from_a_frame_keep_their_values_and_fill_their_gaps(
     assert (found["city"][known] == seeds["city"][known]).all()
     assert found["city"].notna().all()
     assert found["member"].mean() > rows(client, lenders, sample_size=2000)["member"].mean()
+
+
+def test_a_seed_value_that_does_not_suit_its_column_is_named(client: Simulacra, lenders: Generator) -> None:
+    seeds = pd.DataFrame({"city": ["Graz", "Linz"], "age": ["forty", "50"]})
+    with pytest.raises(InvalidArgument, match='column "age" cannot be read as int64') as error:
+        client.probe(lenders, seed=seeds)
+    assert [item.field for item in error.value.violations] == ["tables.0.configuration.sample_seed_data"]
+    tables = [{"name": "loans", "configuration": {"sample_seed_dict": b'{"age": "forty"}'}}]
+    with pytest.raises(InvalidArgument) as error:
+        client.probe(config={"generator_id": lenders.id, "tables": tables})
+    assert [item.field for item in error.value.violations] == ["tables.0.configuration.sample_seed_dict"]
 
 
 def test_seeds_from_a_connector_keep_their_values(client: Simulacra, lenders: Generator) -> None:

@@ -64,6 +64,8 @@ def test_each_kind_of_resource_has_its_commands(capsys: pytest.CaptureFixture[st
         ["synthesize", "a.csv"],
         ["generators", "get"],
         ["probe", "g", "--size", "0"],
+        ["generate", "g", "--overwrite"],
+        ["generate", "g", "--append"],
     ],
 )
 def test_wrong_use_is_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
@@ -88,7 +90,9 @@ def test_a_missing_file_is_invalid_input(capsys: pytest.CaptureFixture[str], tmp
     ("arguments", "words"),
     [
         (["{}/a/t.csv", "{}/b/t.csv", "--output", "{}/o"], 'would both be the table "t"'),
-        (["{}/a", "--output", "{}/o"], "is a folder"),
+        (["{}/a", "--output", "{}/o"], "SOURCE: "),
+        (["{}/a/none.csv", "--output", "{}/o"], "SOURCE: there is no file"),
+        (["{}/a/t.csv", "--output", "{}/o", "--report", "{}/x", "--metrics", "{}/o/../x"], "--metrics"),
         (["{}/a/t.csv", "--output", "{}/a/t.csv"], "--output"),
         (["{}/a/t.csv", "--output", "{}/o", "--report", "{}/b"], "--report"),
         (["{}/a/t.csv", "--output", "/proc/none/o"], "/proc/none"),
@@ -114,7 +118,7 @@ def test_errors_are_json_on_standard_output_when_asked(
     error = json.loads(out)["error"]
     assert code == ExitCode.INVALID_INPUT
     assert error["reason"] == "INVALID_ARGUMENT"
-    assert error["violations"][0]["field"] == "data"
+    assert error["violations"][0]["field"] == "SOURCE"
     assert err == ""
 
 
