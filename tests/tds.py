@@ -92,6 +92,7 @@ _TYPE_NAMES = {
 _TYPES = (
     (r"\bTEXT\(\w+\)", "TEXT"),
     (r"\bBLOB\(\w+\)", "BLOB"),
+    (r" NULLS FIRST", ""),
     (r"\bBIT\b", "BOOLEAN"),
     (r"\bREAL\(53\)", "DOUBLE"),
     (r"\bTIMESTAMP\(7\)", "TIMESTAMP_NS"),

@@ -171,6 +171,8 @@ _HIVE = ConnectorTypeInfo(
     ),
     ssl=(_CA,),
     alternatives=(("username",), ("kerberosServicePrincipal", "kerberosKrb5Conf", "kerberosKeytab")),
+    driver="simulacra_connector.drivers.hive:HiveSession",
+    extra="hive",
 )
 
 _INFOS = (

@@ -98,6 +98,7 @@ class BigQueryWriter(TableWriter):
         """Runs the load jobs."""
         for each in staged:
             self._publish(each, mode)
+            self.placed.append(each.table.name)
 
     def is_settled(self, schema: str, name: str, rows: int) -> bool:
         """Asks how the job of an earlier attempt has ended."""

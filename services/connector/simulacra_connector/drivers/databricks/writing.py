@@ -101,6 +101,7 @@ class DatabricksWriter(TableWriter):
         names = self.dialect.names(staged.columns)
         verb = "INSERT OVERWRITE" if replacing else "INSERT INTO"
         self.link.execute(f"{verb} {self.target(staged)} ({names}) SELECT {names} FROM {self.place(staged)}")
+        self.placed.append(staged.table.name)
         self.link.execute(f"DELETE FROM {self.place(staged)}")
 
     def place(self, staged: Staged) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pytds import tds_types
@@ -42,6 +42,8 @@ _IDENTITY = "SELECT name FROM sys.identity_columns WHERE object_id = OBJECT_ID({
 
 class MssqlWriter(TableWriter):
     """Writes in one transaction, tables too: what fails leaves nothing behind."""
+
+    rolls_back: ClassVar[bool] = True
 
     @contextmanager
     def writing(self) -> Iterator[None]:

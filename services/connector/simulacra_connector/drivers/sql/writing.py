@@ -59,7 +59,12 @@ class TableWriter:
     keys_follow_names: ClassVar[bool] = True
     """Whether keys can be made, and fail, while tables are staged; if not, they are declared afterwards."""
 
+    rolls_back: ClassVar[bool] = False
+    """Whether an error takes back what is in its place already."""
+
     def __init__(self, link: Link, dialect: Dialect, catalog: Catalog) -> None:
+        self.placed: list[str] = []
+        """The tables that are in their places."""
         self.link = link
         self.dialect = dialect
         self.catalog = catalog
@@ -111,7 +116,8 @@ class TableWriter:
         except BaseException:
             dropped = [self.link.execute_anyway(self.drop_sql(each)) for each in staged]
             if all(dropped) and journal is not None:
-                journal.save({"rows": done})
+                placed = {} if self.rolls_back else {name: rows[name] for name in self.placed}
+                journal.save({"rows": done | placed})
             raise
         done |= rows
         if journal is not None:
@@ -232,9 +238,11 @@ class TableWriter:
             with self.changing_rows():
                 for each in there:
                     self.move(each, replacing=mode is WriteMode.OVERWRITE)
+            self.placed += [each.table.name for each in there]
         for each in staged:
             if each.there is None:
                 self.rename(each)
+                self.placed.append(each.table.name)
         for each in there:
             self.drop(each)
 
