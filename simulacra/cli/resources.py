@@ -17,19 +17,24 @@ __all__ = ["add_resource_commands"]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of resource: its word, its collection at the client, and the verb that ends it."""
+    """A kind of resource: its word, its collection at the client, and the verbs that end it."""
 
     word: str
     collection: Callable[["Simulacra"], Any]
-    ending: str = "delete"
-    ended: str = "deleted"
+    endings: tuple[str, ...] = ("delete",)
+    deletes: str = ""
 
 
 _KINDS = {
     "generators": _Kind("generator", lambda simulacra: simulacra.generators),
     "datasets": _Kind("synthetic dataset", lambda simulacra: simulacra.synthetic_datasets),
     "connectors": _Kind("connector", lambda simulacra: simulacra.connectors),
-    "jobs": _Kind("job", lambda simulacra: simulacra.jobs, ending="cancel", ended="is asked to stop"),
+    "jobs": _Kind(
+        "job",
+        lambda simulacra: simulacra.jobs,
+        ("delete", "cancel"),
+        "Cancels a job that has not ended, deletes an evaluation; others are deleted with their resource.",
+    ),
 }
 
 Id = Annotated[str, typer.Argument(help="The unique identifier.")]
@@ -39,11 +44,14 @@ def add_resource_commands(app: typer.Typer) -> None:
     """Adds a group of commands for each kind."""
     for name, kind in _KINDS.items():
         group = typer.Typer(
-            no_args_is_help=True, help=f"Lists, shows and {kind.ending}s {name}.", epilog=EXIT_CODES_HELP
+            no_args_is_help=True,
+            help=f"Lists, shows and {' or '.join(f'{verb}s' for verb in kind.endings)} {name}.",
+            epilog=EXIT_CODES_HELP,
         )
         group.command("list", epilog=EXIT_CODES_HELP)(handles_errors(_list_command(kind)))
         group.command("get", epilog=EXIT_CODES_HELP)(handles_errors(_get_command(kind)))
-        group.command(kind.ending, epilog=EXIT_CODES_HELP)(handles_errors(_end_command(kind)))
+        for verb in kind.endings:
+            group.command(verb, epilog=EXIT_CODES_HELP)(handles_errors(_end_command(kind, verb)))
         app.add_typer(group, name=name)
 
 
@@ -94,7 +102,7 @@ def _get_command(kind: _Kind) -> Callable[..., None]:
     return command
 
 
-def _end_command(kind: _Kind) -> Callable[..., None]:
+def _end_command(kind: _Kind, verb: str) -> Callable[..., None]:
     def command(
         id: Id,
         address: Address = None,
@@ -103,11 +111,11 @@ def _end_command(kind: _Kind) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         with client(address, api_key, data_dir) as simulacra:
-            result = getattr(kind.collection(simulacra), kind.ending)(id)
+            left = getattr(kind.collection(simulacra), verb)(id)
         if as_json:
-            print_json(result if result is not None else {"id": id, "deleted": True})
+            print_json(left if left is not None else {"id": id, "deleted": True})
         else:
-            note(f"The {kind.word} {id} {'is ' if kind.ending == 'delete' else ''}{kind.ended}.")
+            note(f"The {kind.word} {id} is {'deleted' if left is None else 'asked to stop'}.")
 
-    command.__doc__ = f"{kind.ending.capitalize()}s a {kind.word}."
+    command.__doc__ = (kind.deletes if verb == "delete" else "") or f"{verb.capitalize()}s a {kind.word}."
     return command

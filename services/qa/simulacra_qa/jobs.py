@@ -176,12 +176,28 @@ class EvaluationJobs:
         shown = f"{_safe(stored.name)}.{ending}"
         return DownloadFile(shown, entry.size, entry.sha256, lambda: stored.artifact.open_file(file))
 
-    async def _stored(self, viewer: Principal, job_id: str) -> _Stored:
+    async def delete(self, viewer: Principal, job_id: str) -> None:
+        """Deletes an ended evaluation: its job, its metrics and its report.
+
+        Raises:
+            JobNotFound: There is no such evaluation that the viewer may see.
+            WrongState: It has not ended.
+        """
+        job = await self._evaluation(viewer, job_id)
+        async with self._database.begin() as tx:
+            await self._jobs.delete_for(tx, job.resource_uri)
+        await asyncio.to_thread(self._artifacts.delete, f"evaluation/{job_id}")
+
+    async def _evaluation(self, viewer: Principal, job_id: str) -> Job:
         if not job_id:
             raise InvalidArgument.of("job_id", "is required")
         job = await self._jobs.get(job_id, viewer=viewer)
         if job.kind != JobKind.EVALUATION:
             raise JobNotFound(f"job {job_id!r} is no evaluation", id=job_id)
+        return job
+
+    async def _stored(self, viewer: Principal, job_id: str) -> _Stored:
+        job = await self._evaluation(viewer, job_id)
         status = job.status
         if status != ProgressStatus.DONE:
             hint = "wait for it with WatchJobs" if status.is_active else "start another evaluation"

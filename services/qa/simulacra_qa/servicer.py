@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from google.protobuf import empty_pb2
+
 from simulacra import wire
 from simulacra.domain import (
     ColumnScore,
@@ -61,6 +63,12 @@ class QaServicer(qa_pb2_grpc.QaServiceServicer):
         file = await self._evaluations.report(current_principal(), request.job_id, form)
         async for chunk in stream_file(file, request.offset):
             yield common_pb2.DownloadChunk(**chunk.fields())
+
+    async def DeleteEvaluation(
+        self, request: qa_pb2.DeleteEvaluationRequest, context: Any
+    ) -> empty_pb2.Empty:
+        await self._evaluations.delete(current_principal(), request.job_id)
+        return empty_pb2.Empty()
 
 
 class QaInternalServicer(internal_pb2_grpc.QaInternalServiceServicer):

@@ -97,6 +97,14 @@ class AsyncEvaluations:
         """Writes the report of an ended evaluation to a file and returns its path."""
         return await download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)
 
+    async def delete(self, job_id: str) -> None:
+        """Deletes an ended evaluation with its metrics and its report.
+
+        Raises:
+            WrongState: If it has not ended.
+        """
+        await self._session.do("QaService.DeleteEvaluation", job_id=job_id)
+
     async def _context(self, context: EvaluationContext | Mapping[str, Any]) -> EvaluationContext:
         if isinstance(context, EvaluationContext):
             return context

@@ -7,7 +7,7 @@ from typing import Any
 from simulacra.client._aio.session import AsyncSession
 from simulacra.client._progress import ENDED, JobDisplay, NoDisplay, failure_of, job_display
 from simulacra.client._tables import ResourceList
-from simulacra.domain import Job, JobLogLine, ProgressStatus
+from simulacra.domain import Job, JobKind, JobLogLine, ProgressStatus
 from simulacra.errors import JobFailed, ServiceUnavailable, WrongState
 from simulacra.wire import from_proto
 
@@ -142,6 +142,25 @@ class AsyncJobs:
     async def cancel(self, job_id: str) -> Job:
         """Asks a job to stop and returns it; it ends CANCELED within seconds."""
         return await self._session.call("JobService.CancelJob", Job, id=job_id)
+
+    async def delete(self, job_id: str) -> Job | None:
+        """Does away with a job: one that has not ended is canceled and returned, an evaluation is deleted.
+
+        Raises:
+            WrongState: If it is an ended training or generation: that is part of its resource, whose history
+                it is, and goes with it.
+        """
+        job = await self.get(job_id)
+        if job.status not in ENDED:
+            return await self.cancel(job_id)
+        if job.kind == JobKind.EVALUATION:
+            await self._session.do("QaService.DeleteEvaluation", job_id=job_id)
+            return None
+        raise WrongState(
+            f'the job {job_id} is {job.status} and part of {job.resource_uri}, "{job.resource_name}"; '
+            "it is deleted with that",
+            current_status=str(job.status),
+        )
 
     def watch(self, *job_ids: str, resource_ids: tuple[str, ...] = ()) -> AsyncGenerator[Job, None]:
         """Yields each state of jobs until all named ones have ended; of all unended jobs if none is named."""

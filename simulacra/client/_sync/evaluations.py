@@ -98,6 +98,14 @@ class Evaluations:
         """Writes the report of an ended evaluation to a file and returns its path."""
         return download(self._session, "QaService.GetReport", file_path, job_id=job_id, format=format)
 
+    def delete(self, job_id: str) -> None:
+        """Deletes an ended evaluation with its metrics and its report.
+
+        Raises:
+            WrongState: If it has not ended.
+        """
+        self._session.do("QaService.DeleteEvaluation", job_id=job_id)
+
     def _context(self, context: EvaluationContext | Mapping[str, Any]) -> EvaluationContext:
         if isinstance(context, EvaluationContext):
             return context

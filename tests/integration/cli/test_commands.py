@@ -17,6 +17,7 @@ from simulacra.cli import main
 from simulacra.cli.output import ExitCode
 from simulacra.client import Simulacra
 from simulacra.client._embedded import EmbeddedStack
+from simulacra.errors import JobFailed
 from tests.integration.client.people import people
 from tests.postgres import PostgresServer
 
@@ -111,6 +112,20 @@ def test_a_generator_is_deleted(cli: Cli, client: Simulacra) -> None:
     generator = client.train(data=people(50), start=False)
     assert cli.json("generators", "delete", generator.id) == {"id": generator.id, "deleted": True}
     assert cli("generators", "get", generator.id) == ExitCode.NOT_FOUND
+
+
+def test_a_job_is_deleted_where_it_can_be(cli: Cli, client: Simulacra, generator_id: str) -> None:
+    evaluation = client.evaluations.start(people(60), people(60))
+    assert cli.json("jobs", "delete", evaluation.id or "")["cancel_requested"] is True
+    with pytest.raises(JobFailed):
+        client.jobs.wait(evaluation.id or "", progress_bar=False)
+    assert cli("jobs", "delete", evaluation.id or "") == 0
+    assert "is deleted" in " ".join(cli.err.split())
+    assert cli("jobs", "get", evaluation.id or "") == ExitCode.NOT_FOUND
+    training = next(job for job in cli.json("jobs", "list") if generator_id in job["resource_uri"])
+    assert cli("jobs", "delete", training["progress"]["id"]) == ExitCode.WRONG_STATE
+    assert f"generators/{generator_id}" in cli.err
+    assert cli("jobs", "delete", UNKNOWN) == ExitCode.NOT_FOUND
 
 
 def test_an_ended_job_cannot_be_canceled(cli: Cli, generator_id: str) -> None:

@@ -278,6 +278,15 @@ async def test_only_the_owner_sees_an_evaluation_and_copies_of_data_go_at_its_en
                 _ = [part async for part in stub.GetReport(qa_pb2.GetReportRequest(job_id=job.id))]
 
 
+def test_an_evaluation_is_deleted_with_its_report(client: Simulacra) -> None:
+    job = client.evaluations.start(people(60, 1), people(60, 2), embed=False)
+    client.jobs.wait(job.id or "", progress_bar=False)
+    client.evaluations.delete(job.id or "")
+    for call in (client.jobs.get, client.evaluations.metrics, client.evaluations.delete):
+        with pytest.raises(JobNotFound):
+            call(job.id or "")
+
+
 async def test_old_evaluations_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMULACRA_QA__KEEP_EVALUATIONS_DAYS", "1e-9")
     async with Stack(tmp_path) as stack, AsyncSimulacra(stack.address, stack.api_key) as client:

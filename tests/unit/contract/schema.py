@@ -536,5 +536,5 @@ SERVICES: dict[str, list[str]] = {
         *SHARING,
     ],
     "ProbeService": ["Probe", "ProbeStream"],
-    "QaService": ["Evaluate", "GetMetrics", "GetReport"],
+    "QaService": ["Evaluate", "GetMetrics", "GetReport", "DeleteEvaluation"],
 }
