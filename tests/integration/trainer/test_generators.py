@@ -195,3 +195,17 @@ def test_what_needs_models_is_refused_before_the_training(client: Simulacra, sou
         assert caught.value.metadata["current_status"] == "NEW"
     with pytest.raises(SimulacraError):
         generator.training.progress()
+
+
+def test_an_encoding_that_the_sources_type_excludes_is_refused_when_made_and_when_changed(
+    client: Simulacra, source: Connector
+) -> None:
+    columns = [{"name": "city"}, {"name": "age", "model_encoding_type": "TABULAR_DATETIME"}]
+    with pytest.raises(InvalidArgument, match=r'"age".*TABULAR_NUMERIC_AUTO') as caught:
+        client.generators.create(described(source, columns=columns))
+    assert fields_of(caught) == ["tables.0.columns.1.model_encoding_type"]
+    generator = client.generators.create(described(source, columns=[{"name": "city"}]))
+    (table,) = generator.tables or []
+    lat_long = [{"name": "joined", "model_encoding_type": "TABULAR_LAT_LONG"}]
+    with pytest.raises(InvalidArgument, match=r'"joined".*TABULAR_DATETIME'):
+        generator.update_table(table.id or "", {"name": "people", "columns": lat_long})
