@@ -1,6 +1,7 @@
 """Opens sessions at a SQL warehouse, by token or service principal, and turns its errors into faults."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ _TOKENS = "https://login.microsoftonline.com"
 _SCOPE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"
 _TENANT = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _FETCHED_ROWS = 65_536
+_POLL = 0.05
 _ERROR_CLASS = re.compile(r"\[([A-Z_]+)")
 _BY_CLASS = {
     "TABLE_OR_VIEW_NOT_FOUND": Fault.MISSING,
@@ -123,9 +125,12 @@ class DatabricksLink(Link):
             return list(cursor.description)
 
     def stop(self) -> None:
-        """Cancels the statement, which the connector allows from another thread."""
-        if self._cursor is not None:
-            self._cursor.cancel()
+        """Cancels the statement, which the connector allows from another thread, once the server knows it."""
+        cursor, deadline = self._cursor, time.monotonic() + self.options.connect_timeout
+        if cursor is not None:
+            while cursor.active_command_id is None and time.monotonic() < deadline:
+                time.sleep(_POLL)
+            cursor.cancel()
 
     def close(self) -> None:
         """Ends the session."""
