@@ -157,8 +157,11 @@ def test_a_report_is_written_for_each_model(trained: Generator, tmp_path: Path) 
 def test_wrong_input_names_the_field(client: Simulacra, trained: Generator) -> None:
     with pytest.raises(InvalidArgument, match="give either config or data"):
         client.train()
-    with pytest.raises(CorruptUpload):
+    with pytest.raises(InvalidArgument, match="neither Parquet nor JSON lines") as caught:
         client.train({"tables": [{"name": "t", "data": b"not parquet"}]})
+    assert [violation.field for violation in caught.value.violations] == ["tables.0.data"]
+    with pytest.raises(CorruptUpload):
+        client.train({"tables": [{"name": "t", "data": b"PAR1 and nothing else"}]})
     with pytest.raises(InvalidArgument) as caught:
         client.generate(trained, {"tables": [{"name": "date"}]})
     assert any(violation.field.startswith("tables") for violation in caught.value.violations)
