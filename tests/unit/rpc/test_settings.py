@@ -63,9 +63,7 @@ def test_a_missing_or_short_key_is_refused() -> None:
         ("tls_key", "secret", "SIMULACRA_TLS_CERTIFICATE and SIMULACRA_TLS_KEY go together"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_variable_without_its_value(
-    name: str, value: str, told: str
-) -> None:
+def test_what_is_wrong_is_named_by_its_variable_without_its_value(name: str, value: str, told: str) -> None:
     with pytest.raises(InvalidArgument, match=re.escape(told)) as caught:
         read_settings(TrainerSettings, **{"internal_key": KEY, name: value})
     assert "secret" not in str(caught.value)
