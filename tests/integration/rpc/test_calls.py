@@ -110,7 +110,7 @@ async def test_a_unary_call_has_a_deadline(server: Server, connect: Connect, ech
     stub = EchoStub(connect(server))
     await stub.say(Bytes())
     assert echo.time_remaining is not None
-    assert 9 < echo.time_remaining <= 10
+    assert 9 < echo.time_remaining < 10.1  # gRPC counts from a clock of coarse ticks
     with pytest.raises(DeadlineExceeded):
         await stub.say(Bytes(value=b"hang"), timeout=0.05)
     await asyncio.wait_for(echo.ended.wait(), 5)

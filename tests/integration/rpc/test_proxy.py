@@ -91,7 +91,7 @@ async def test_metadata_of_the_answer_passes(door: Server) -> None:
 async def test_the_deadline_passes(far: EchoStub, echo: Echo) -> None:
     await far.say(Bytes(), timeout=3)
     assert echo.time_remaining is not None
-    assert 2 < echo.time_remaining <= 3
+    assert 2 < echo.time_remaining < 3.1  # gRPC counts from a clock of coarse ticks
 
 
 async def test_cancelling_reaches_the_service(far: EchoStub, echo: Echo) -> None:
