@@ -80,6 +80,21 @@ def parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("location", ["{}/../other/t", "{}/./t", "{}//t", "s3://{}/t", "file:/etc/passwd"])
+async def test_a_location_does_not_leave_its_bucket(
+    client: Client, storage: Storage, bucket: Bucket, location: str
+) -> None:
+    id = await connector(client, storage)
+    location = location.format(bucket.name)
+    with pytest.raises(InvalidArgument, match="location"):
+        await client.read(id, location)
+    with pytest.raises(InvalidArgument, match="location"):
+        await client.connectors.ListLocations(connector_pb2.ListLocationsRequest(id=id, prefix=location))
+    destination = await connector(client, storage, access_type=DESTINATION)
+    with pytest.raises(InvalidArgument, match="location"):
+        await write(client, destination, pa.table({"a": [1]}), location)
+
+
 async def test_locations_are_buckets_folders_and_files(
     client: Client, storage: Storage, bucket: Bucket
 ) -> None:

@@ -31,7 +31,7 @@ from tests.integration.connector.test_writing import DESTINATION, write
 from tests.mariadb import MariaDbServer
 
 MARIADB = connector_pb2.CONNECTOR_TYPE_MARIADB
-PASSWORD = 'p\'l\\a n@t/e d:%? "pw"'
+PASSWORD = 'p\'l\\a n@t/e d:%? "pw" ä‘ж'
 
 
 class Shop:

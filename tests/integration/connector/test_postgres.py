@@ -31,7 +31,7 @@ pytestmark = pytest.mark.postgres
 
 SCHEMA = connector_pb2.GetSchemaRequest
 LOCATIONS = connector_pb2.ListLocationsRequest
-PASSWORD = 'p\'l\\a n@t/e d:%? "pw"'
+PASSWORD = 'p\'l\\a n@t/e d:%? "pw" ä‘ж'
 
 
 @pytest.fixture
@@ -193,6 +193,8 @@ async def test_sample_is_uniform_repeatable_and_of_the_asked_size(
 
 
 async def test_query_reads(ada: Client, crm: str) -> None:
+    with pytest.raises(InvalidArgument, match="sql: gives several columns called 'a'"):
+        await ada.query(crm, "SELECT 1 AS a, 2 AS a")
     table = await ada.query(crm, 'SELECT sum(a) AS s, max("odd.name") FROM "order" -- all\n;', max_rows=5)
     assert table.to_pydict() == {"s": [55], "max": ["2.50"]}
     assert (await ada.query(crm, "VALUES (1), (2)", max_rows=1)).num_rows == 1

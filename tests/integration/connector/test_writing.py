@@ -263,6 +263,16 @@ async def test_types_that_cannot_be_written_are_named(ada: Client, warehouse: st
             await write(ada, warehouse, pa.table({"strange": column}))
 
 
+async def test_names_that_would_be_cut_are_refused(
+    ada: Client, warehouse: str, source: SourceDatabase
+) -> None:
+    long = "n" * 64
+    with pytest.raises(UnsupportedData, match=f'"{long}" has 64 bytes'):
+        await write(ada, warehouse, pa.table({long: [1]}))
+    with pytest.raises(UnsupportedData, match="64 bytes"):
+        await write(ada, warehouse, pa.table({"a": [1]}), f"public.{long}")
+
+
 async def test_secrets_of_a_destination_are_never_returned(ada: Client, source: SourceDatabase) -> None:
     made = await ada.create(source.config, access_type=DESTINATION, secrets={"password": "planted-password"})
     update = connector_pb2.UpdateConnectorRequest(id=made.id, config=struct(source.config))

@@ -30,6 +30,7 @@ from simulacra_connector.drivers.base import (
     choose_columns,
     location_not_found,
 )
+from simulacra_connector.drivers.buckets.paths import object_path
 from simulacra_connector.drivers.buckets.writing import FolderWriter
 from simulacra_connector.drivers.delivery import DeliveredTable, Delivery
 from simulacra_connector.drivers.uploads import encoding_of
@@ -56,6 +57,7 @@ _REFUSED = (
     "authorization",
     "permission denied",
 )
+_MISSING = ("no_such_bucket", "nosuchbucket", "no_such_key", "nosuchkey", "not found", "notfound")
 _IGNORED = ("_", ".")
 
 
@@ -96,7 +98,7 @@ class BucketSession:
 
     def locations(self, prefix: str) -> list[str]:
         """Lists buckets, or the folders (with a slash at the end) and files of a folder."""
-        path = prefix.strip("/")
+        path = object_path(prefix)
         with self._errors():
             if path and self._fs.get_file_info(path).type == pafs.FileType.File:
                 return [path]
@@ -143,7 +145,7 @@ class BucketSession:
 
     def write(self, location: str, stream: TableStream, mode: WriteMode) -> int:
         """Writes a folder of Parquet parts: staged below it, then put in place."""
-        folder = location.strip("/")
+        folder = object_path(location)
         if "/" not in folder:
             raise InvalidArgument.of("location", "give bucket/path; a table is a folder in a bucket")
         tag = uuid.uuid4().hex[:12]
@@ -165,7 +167,7 @@ class BucketSession:
         folders = {table.name: self.table_at(delivery.location, table.name) for table in delivery.tables}
         note = dict(journal.load() or {})
         with self._errors(delivery.location):
-            writer = self._writer(delivery.tag, delivery.location.strip("/"))
+            writer = self._writer(delivery.tag, object_path(delivery.location))
             if not note.get("done"):
                 if "parts" not in note:
                     note = yield from self._stage(writer, delivery, folders)
@@ -187,7 +189,7 @@ class BucketSession:
 
     def table_at(self, location: str, name: str) -> str:
         """Returns the folder of a table."""
-        return f"{location.strip('/')}/{name.replace('/', '_')}"
+        return object_path(f"{object_path(location)}/{name.replace('/', '_')}")
 
     def _stage(
         self, writer: FolderWriter, delivery: Delivery, folders: Mapping[str, str]
@@ -230,7 +232,7 @@ class BucketSession:
         )
 
     def _files(self, location: str) -> Sequence[str]:
-        path = location.strip("/")
+        path = object_path(location)
         with self._errors(location):
             if "*" in path or "?" in path:
                 folder = path[: min(path.find(sign) for sign in "*?" if sign in path)].rpartition("/")[0]
@@ -303,6 +305,10 @@ class BucketSession:
                         f"{name} does not allow this at {location}: {_short(text)}"
                     ) from None
                 raise SourceAuthenticationFailed(f"{name} refuses the credentials: {_short(text)}") from None
+            if any(word in words for word in _MISSING):
+                raise location_not_found(
+                    location, f"the bucket or file does not exist ({_short(text)})"
+                ) from None
             raise SourceUnreachable(f"{name} does not answer: {_short(text)}") from None
 
 

@@ -54,7 +54,7 @@ def connect(connection: Connection, options: SessionOptions, *, read_timeout: in
                     host=address,
                     port=port,
                     user=str(config["username"]),
-                    password=connection.secrets.get("password", ""),
+                    password=connection.secrets.get("password", "").encode(),  # the driver's own is Latin-1
                     charset="utf8mb4",
                     connect_timeout=max(2, options.connect_timeout // len(addresses)),
                     read_timeout=read_timeout,

@@ -1,6 +1,7 @@
 """One connection to PostgreSQL: a read-only REPEATABLE READ transaction, so what it reads is one snapshot."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,7 +11,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from simulacra.domain import TableSchema
-from simulacra.errors import DeadlineExceeded
+from simulacra.errors import DeadlineExceeded, InvalidArgument
 from simulacra_connector.drivers.base import (
     ReadOptions,
     SessionOptions,
@@ -131,6 +132,9 @@ class PostgresSession:
         """Runs one SELECT: as a subquery in a read-only transaction it cannot be anything else."""
         inner = f"(\n{statement.strip().rstrip(';')}\n) AS query"
         described = self._describe(f"SELECT * FROM {inner}", "the query")
+        twice = [name for name, times in Counter(described.names).items() if times > 1]
+        if twice:
+            raise InvalidArgument.of("sql", f"gives several columns called {twice[0]!r}; name them apart")
         columns = read_columns(described, described.names, measure=False)
         select = ", ".join(column.expression for column in columns)
         limit = f" LIMIT {max_rows}" if max_rows is not None else ""

@@ -44,6 +44,7 @@ _FIXED: dict[pa.DataType, str] = {
 }
 _CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 _CSV_ROWS = 16_384
+_LONGEST_NAME = 63
 
 
 class TableWriter:
@@ -73,8 +74,10 @@ class TableWriter:
         Raises:
             AlreadyExists: If a table is there and may not be replaced.
             LocationNotFound: If the schema is not there.
-            UnsupportedData: If a column's type cannot be written.
+            UnsupportedData: If a column's type cannot be written, or a name is longer than PostgreSQL keeps.
         """
+        for table in tables:
+            _require_short_names(table)
         if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
             raise location_not_found(schema, f'there is no schema "{schema}"')
         appending = mode is WriteMode.APPEND
@@ -187,6 +190,15 @@ class TableWriter:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(map(quote, names))
+
+
+def _require_short_names(table: TableToDeliver) -> None:
+    for name in (table.name, *table.stream.schema.names):
+        if (size := len(name.encode())) > _LONGEST_NAME:
+            raise UnsupportedData(
+                f'the name "{name}" has {size} bytes; PostgreSQL cuts after {_LONGEST_NAME}, so rename it',
+                column=name,
+            )
 
 
 def _require_columns(table: TableToDeliver, old: Replaced) -> None:
