@@ -30,6 +30,7 @@ from simulacra_qa.metrics.relations import RelationScores
 from simulacra_qa.metrics.similarity import MOST_RECORDS, Similar, embed_texts, record_texts, similarity
 from simulacra_qa.metrics.utility import DETECT, Utility, detected_target, utility
 from simulacra_qa.prepared import Context, Prepared, Table, prepare
+from simulacra_qa.seeds import seed_of
 
 __all__ = ["DETECT", "Context", "Evaluation", "Options", "Progress", "evaluate", "evaluation_steps"]
 
@@ -45,7 +46,7 @@ class Options:
 
     Attributes:
         reference: What accuracy is measured against: the training data, or training and holdout together.
-        seed: Seeds every draw: samples, triples, intervals.
+        seed: Seeds every draw: samples, triples, intervals; any integer.
         max_rows: At most so many rows of each table are looked at, drawn at random.
         key: The column that says whose a row is, if several may be of one subject or there is a context; it
             is not judged itself.
@@ -62,6 +63,10 @@ class Options:
     embedder: Path | None = None
     key: str | None = None
     target: str | None = None
+
+    def __post_init__(self) -> None:
+        """Makes the seed one that every library takes."""
+        object.__setattr__(self, "seed", seed_of(self.seed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from simulacra_qa.intent import Intent
 from simulacra_qa.metrics.accuracy import Reference
 from simulacra_qa.report import Heading, render
 from simulacra_qa.results import metrics_document
+from simulacra_qa.seeds import seed_of
 from simulacra_qa.shares import pair_file
 from simulacra_qa.statistics import STATISTICS_FILE, Statistics, statistics_of
 
@@ -30,7 +31,6 @@ __all__ = [
 ]
 
 REPORT_FILE, METRICS_FILE, PAIRS_FILE = "report.html", "metrics.json", "pairs.parquet"
-_NO_SIGN = 2**63 - 1
 _WHOLE = 110
 _WRITING = 105
 _ROLES = ("training", "holdout", "synthetic")
@@ -49,7 +49,7 @@ def evaluate_artifacts(payload: dict[str, Any], context: TaskContext) -> Task:
     """
     reference = Reference(payload.get("reference", Reference.TRAINING))
     options = Options(
-        seed=payload["seed"] & _NO_SIGN,
+        seed=payload["seed"],
         reference=reference,
         key=payload.get("key") or None,
         target=payload.get("target") or None,
@@ -91,7 +91,7 @@ def compare_with_statistics(payload: dict[str, Any], context: TaskContext) -> Ta
             was asked for, as in `Asked`.
         context: Where artifacts are.
     """
-    seed = payload["seed"] & _NO_SIGN
+    seed = seed_of(payload["seed"])
     synthetic = _read(context.artifacts, payload["synthetic"], Options(seed=seed), 2)
     assert synthetic is not None
     model = context.artifacts.open(payload["statistics"])

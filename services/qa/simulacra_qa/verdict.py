@@ -141,10 +141,15 @@ def _alike(found: Similar) -> Verdict:
 def _privacy(evaluation: Evaluation) -> Verdict:
     distances = evaluation.distances
     assert distances is not None
-    if _too_identical(evaluation) or (distances.dcr_share_interval.low > 0.5 and distances.dcr_share > 0.52):
+    if _too_identical(evaluation):
         level, text = (
             Level.POOR,
             "Closer to the training records than to records that were never seen: some were copied.",
+        )
+    elif distances.dcr_share_interval.low > 0.5 and distances.dcr_share > 0.52:
+        level, text = (
+            Level.POOR,
+            "Closer to the training records than to records that were never seen: single ones shine through.",
         )
     elif distances.dcr_share_interval.low > 0.5:
         level, text = Level.FAIR, "Slightly closer to the training records than chance explains."
@@ -163,25 +168,27 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
     distances = evaluation.distances
     if distances is None:
         return
-    if _too_identical(evaluation):
+    copied = _too_identical(evaluation)
+    if copied:
         yield Finding(
             Level.POOR,
             "ims_training",
             f"Training records are copied: {in_percent(distances.ims_training)} of the synthetic records are "
-            f"identical to a training record, but only {in_percent(distances.ims_holdout)} to a holdout "
-            "record.",
+            f"identical to one of {distances.records:,} training records, but only "
+            f"{in_percent(distances.ims_holdout)} to one of as many holdout records.",
         )
     if distances.dcr_share_interval.low > 0.5:
+        if copied:
+            why = "the copies are among them."
+        elif distances.dcr_share > 0.52:
+            why = "single records shine through."
+        else:
+            why = "a weak trace, which one in forty harmless data sets shows too."
         yield Finding(
-            Level.POOR if distances.dcr_share > 0.52 else Level.FAIR,
+            Level.POOR if copied or distances.dcr_share > 0.52 else Level.FAIR,
             "dcr_share",
             f"{in_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
-            "holdout record, where 50 % is expected: "
-            + (
-                "single records shine through."
-                if distances.dcr_share > 0.52
-                else "a weak trace, which one in forty harmless data sets shows too."
-            ),
+            f"holdout record, where 50 % is expected: {why}",
         )
 
 
@@ -200,7 +207,7 @@ def _membership(evaluation: Evaluation) -> Iterator[Finding]:
 
 _TOLD = {
     "identical_match": "Training records reappear: {training} of them are in the synthetic data as they are, "
-    "against {holdout} of the holdout records, or share most of their cells with a synthetic record.",
+    "against {holdout} of the holdout records.",
     "rare_value": "Rare values leak: {training} of the values that only few training records hold are in the "
     "synthetic data, against {holdout} of those that only holdout records hold.",
     "extreme": "The smallest and largest training values shine through: {training} of them are in the "
@@ -214,12 +221,16 @@ _TOLD = {
 }
 
 
+_NEARLY = (
+    "Training records nearly reappear: they share more cells with a synthetic record than holdout records do."
+)
+
+
 def _tests(evaluation: Evaluation) -> Iterator[Finding]:
     for test in evaluation.privacy:
         if test.p_value < _BETRAYED:
-            text = _TOLD[test.name].format(
-                training=in_percent(test.training), holdout=in_percent(test.holdout)
-            )
+            told = _TOLD[test.name] if test.name != "identical_match" or test.training else _NEARLY
+            text = told.format(training=in_percent(test.training), holdout=in_percent(test.holdout))
             yield Finding(Level.POOR if test.risk > _RISKY else Level.FAIR, test.name, text)
 
 

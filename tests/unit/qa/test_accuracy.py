@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from simulacra.domain import Accuracy
 from simulacra.errors import InvalidArgument, UnsupportedData
 from simulacra_qa import Evaluation, evaluate
-from simulacra_qa.results import model_metrics
+from simulacra_qa.results import metrics_document, model_metrics
 
 
 def accuracy_of(evaluation: Evaluation) -> Accuracy:
@@ -151,6 +152,21 @@ def test_same_seed_gives_same_numbers() -> None:
     first, second = (evaluate(*tables, seed=7) for _ in range(2))
     assert model_metrics(first) == model_metrics(second)
     assert first.marginals.overall_interval == second.marginals.overall_interval
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**62])
+def test_any_integer_is_a_seed(seed: int) -> None:
+    tables = people(300, 1), people(100, 2), people(300, 3)
+    assert model_metrics(evaluate(*tables, seed=seed)) == model_metrics(evaluate(*tables, seed=seed % 2**32))
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_threads() -> None:
+    tables = people(3000, 1), people(3000, 2), people(3000, 3)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(metrics_document(evaluate(*tables, embed=False)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulacra_qa.metrics.exchange import Labels, PrivacyTest, against
-from simulacra_qa.metrics.nearest import Features
+from simulacra_qa.metrics.nearest import Features, relative_squares
 
 __all__ = ["Targets", "attribute_inference", "linkability"]
 
@@ -102,10 +102,10 @@ def _guesses(
     targets: Sequence[Features], records: Sequence[Features], secrets: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Returns whether the nearest record by all other columns has the secret: (targets, secrets)."""
-    squares = _squares(np.concatenate(targets, axis=1), np.concatenate(records, axis=1))
+    squares = relative_squares(np.concatenate(targets, axis=1), np.concatenate(records, axis=1))
     right = np.empty((len(squares), len(secrets)), np.bool_)
     for i, secret in enumerate(secrets):
-        known = squares - _squares(targets[secret], records[secret])
+        known = squares - relative_squares(targets[secret], records[secret])
         guess = records[secret][known.argmin(axis=1)]
         right[:, i] = ((targets[secret] - guess) ** 2).sum(axis=1) <= _RIGHT_WITHIN**2
     return right
@@ -116,17 +116,11 @@ def _nearest(
 ) -> npt.NDArray[np.int64]:
     left = np.concatenate([data.targets[column] for column in columns], axis=1)
     right = np.concatenate([data.synthetic[column] for column in columns], axis=1)
-    squares = _squares(left, right)
+    squares = relative_squares(left, right)
     # Ties are broken at random, and differently in both halves, lest the order of records links them.
     squares += _JITTER * rng.random(squares.shape[1], np.float32)
     k = min(_LINKED_AMONG, squares.shape[1])
     return np.argpartition(squares, k - 1, axis=1)[:, :k]
-
-
-def _squares(left: Features, right: Features) -> Features:
-    # Without the targets' own squares, which make no difference to which record is nearest.
-    squares: Features = (right**2).sum(axis=1)[None, :] - 2 * left @ right.T
-    return squares
 
 
 def _standard_error(inside: Floats, outside: Floats) -> float:

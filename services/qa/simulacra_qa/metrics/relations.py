@@ -21,6 +21,7 @@ from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.metrics.bins import discretise, fit_bins
 from simulacra_qa.metrics.clustered import SubjectCeiling, distance
 from simulacra_qa.metrics.columns import Column, Kind, as_table, read_column
+from simulacra_qa.seeds import seed_of
 
 __all__ = ["Relation", "RelationScores", "relation_scores"]
 
@@ -78,7 +79,7 @@ def relation_scores(
     Raises:
         InvalidArgument: A table or a key is not there.
     """
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([seed_of(seed), 4])
     parts = [("training", training), ("holdout", holdout or {}), ("synthetic", synthetic)]
     return [_Judge(relation, parts, rng).scores() for relation in relations]
 
