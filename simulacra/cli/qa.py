@@ -121,9 +121,11 @@ def _context(task: Task) -> "Context | None":
 
 
 def _check(task: Task) -> None:
-    """Refuses places that cannot be written to before the work starts."""
+    """Refuses, before the work starts, places that cannot be written to and options that say nothing."""
     from simulacra.errors import InvalidArgument
 
+    if task.holdout is None and task.reference != "training":
+        raise InvalidArgument.of("--reference", f"{task.reference} needs a HOLDOUT; give one instead of -")
     for name, file in (("--report", task.report), ("--metrics", task.metrics)):
         if file is None:
             continue

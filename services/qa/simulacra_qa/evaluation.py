@@ -74,6 +74,7 @@ class Evaluation:
     """All that was measured. Positions in groups, profiles, bins and matrices follow `columns`.
 
     Columns of a context come last and have no univariate score. `relations` is for who judges several tables.
+    `unjudged` are columns that only the synthetic table has.
     """
 
     columns: tuple[str, ...]
@@ -93,6 +94,7 @@ class Evaluation:
     coherence: Coherence | None = None
     utility: Utility | None = None
     relations: tuple[RelationScores, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ def evaluation_steps(
         columns=tuple(names),
         options=options,
         rows=rows,
+        unjudged=prepared.unjudged,
         data=data,
         profiles=tuple(profiles),
         marginals=marginals,

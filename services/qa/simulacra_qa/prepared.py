@@ -31,11 +31,13 @@ class Prepared:
     """The tables; the first `targets` columns are the table's own, the others its context's.
 
     `sequences` is set if the rows have a key that says whose they are, which is none of the columns.
+    `unjudged` are columns that only the synthetic table has.
     """
 
     tables: list[pa.Table]
     targets: int
     sequences: Sequences | None = None
+    unjudged: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -61,11 +63,13 @@ def prepare(
         UnsupportedData: The training table has two columns of one name.
     """
     tables = _aligned(training, holdout, synthetic)
+    known = set(tables[0].column_names)
+    unjudged = tuple(name for name in as_table(synthetic).column_names if name not in known)
     if key is None:
         if context is not None:
             raise InvalidArgument.of("key", "is required with a context: name the column that refers to it")
         capped = [_capped(table, max_rows, stream) for stream, table in enumerate(tables, seed)]
-        return Prepared(capped, len(tables[0].column_names))
+        return Prepared(capped, len(known), unjudged=unjudged)
     tables, sequences = Sequences.grouped(tables, key, max_rows, seed)
     names = [name for name in tables[0].column_names if name != key]
     if not names:
@@ -74,7 +78,8 @@ def prepare(
     if context is not None:
         contexts = _aligned(context.training, context.holdout, context.synthetic)
         tables, added = with_context(tables, contexts, key, context.key)
-    return Prepared([table.select([*names, *added]) for table in tables], len(names), sequences)
+    judged = [table.select([*names, *added]) for table in tables]
+    return Prepared(judged, len(names), sequences, unjudged)
 
 
 def _aligned(training: Table, holdout: Table | None, synthetic: Table) -> list[pa.Table]:

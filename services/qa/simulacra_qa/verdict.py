@@ -70,6 +70,7 @@ def findings(evaluation: Evaluation) -> list[Finding]:
         *_first(_means(evaluation)),
         *_dependence(evaluation),
         *_first(_unnamed(evaluation)),
+        *_unjudged(evaluation),
         *sequence_findings(evaluation),
         *relation_findings(evaluation),
         *utility_findings(evaluation),
@@ -294,6 +295,18 @@ def _unnamed(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
                 "compared one by one; accuracy counts them as one category and says little about this column."
             )
             yield share, Finding(Level.NOTE, "univariate", text)
+
+
+def _unjudged(evaluation: Evaluation) -> Iterator[Finding]:
+    if evaluation.unjudged:
+        names = ", ".join(f"“{name}”" for name in evaluation.unjudged[:_MOST_PER_KIND])
+        more = "" if len(evaluation.unjudged) <= _MOST_PER_KIND else ", and more"
+        yield Finding(
+            Level.FAIR,
+            "overall",
+            f"The synthetic data have columns that the training data have not: {names}{more}. "
+            "Nothing here judges them.",
+        )
 
 
 def _few_rows(evaluation: Evaluation) -> Iterator[Finding]:

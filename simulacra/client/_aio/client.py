@@ -45,7 +45,7 @@ from simulacra.domain import (
     SyntheticTableConfiguration,
     UserSettingsUpdateConfig,
 )
-from simulacra.errors import InvalidArgument
+from simulacra.errors import AlreadyExists, InvalidArgument, LocationNotFound, PermissionDenied
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -319,7 +319,7 @@ async def _started(
     """Starts the job of a resource that was made for it; one that cannot be started does not stay behind."""
     try:
         await job.start()
-    except InvalidArgument:
+    except (AlreadyExists, InvalidArgument, LocationNotFound, PermissionDenied):
         await resource.delete()
         raise
 

@@ -46,7 +46,7 @@ from simulacra.domain import (
     SyntheticTableConfiguration,
     UserSettingsUpdateConfig,
 )
-from simulacra.errors import InvalidArgument
+from simulacra.errors import AlreadyExists, InvalidArgument, LocationNotFound, PermissionDenied
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -314,7 +314,7 @@ def _started(resource: Generator | SyntheticDataset, job: Training | Generation)
     """Starts the job of a resource that was made for it; one that cannot be started does not stay behind."""
     try:
         job.start()
-    except InvalidArgument:
+    except (AlreadyExists, InvalidArgument, LocationNotFound, PermissionDenied):
         resource.delete()
         raise
 

@@ -155,6 +155,9 @@ def test_wrong_reference_and_missing_files_are_wrong_use(
 ) -> None:
     assert run(capsys, *files, "--reference", "holdout")[0] == ExitCode.USAGE
     assert run(capsys, files[0])[0] == ExitCode.USAGE
+    code, _, err = run(capsys, files[0], "-", files[2], "--reference", "training+holdout")
+    assert code == ExitCode.INVALID_INPUT
+    assert "training+holdout needs a HOLDOUT" in err
 
 
 def test_every_format_gives_the_same_table(tmp_path: Path) -> None:

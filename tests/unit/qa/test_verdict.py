@@ -144,3 +144,12 @@ def test_headline_and_cards_say_what_is_wrong(
         assert levels[card] == "poor"
     page = render(evaluation, Heading())
     assert document["headline"]["text"] in page
+
+
+def test_columns_that_only_the_synthetic_data_have_are_named(
+    halves: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    synthetic = population(4000, 3).assign(name="Ann", id=1)
+    (finding,) = findings(evaluate(*halves, synthetic))
+    assert finding.level == Level.FAIR
+    assert "“name”, “id”. Nothing here judges them" in finding.text
