@@ -36,11 +36,11 @@ class MariaDbServer:
         subprocess.run(install, check=True, capture_output=True)
         self.start()
 
-    def start(self) -> None:
-        """Starts the server and waits until it answers."""
+    def start(self, *options: str) -> None:
+        """Starts the server, with more options, and waits until it answers."""
         network = [f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self._folder / 'socket'}"]
         program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
-        command = [program, *self._options, *network, "--innodb-flush-log-at-trx-commit=0"]
+        command = [program, *self._options, *network, "--innodb-flush-log-at-trx-commit=0", *options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 30

@@ -169,6 +169,8 @@ def _session_options(settings: ConnectorSettings) -> SessionOptions:
         azure_endpoint=settings.azure_endpoint,
         google_endpoint=settings.google_endpoint,
         mssql_tls=settings.mssql_tls,
+        tls_optional_networks=settings.tls_optional_networks,
+        source_ca_file=settings.source_ca_file,
         endpoints=settings.endpoints,
     )
 

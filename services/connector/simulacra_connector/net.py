@@ -7,14 +7,29 @@ name that resolves differently a moment later (DNS rebinding) gains nothing.
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from simulacra.errors import InvalidArgument, PermissionDenied, SourceUnreachable
 
-__all__ = ["allowed_addresses"]
+__all__ = ["allowed_addresses", "check_host", "is_within"]
 
 # Also what keeps a database client from reading a socket path or a list of hosts out of the field.
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+# RFC 6052 and 8215: the last four bytes are an IPv4 address, which a gateway (NAT64) connects to.
+_NAT64 = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
+_LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def check_host(host: str) -> None:
+    """Checks that a text is a host name or an address, and nothing that a client takes for something else.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host name or an IP address")
 
 
 def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -> list[str]:
@@ -25,8 +40,10 @@ def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -
         SourceUnreachable: If the name does not resolve.
         PermissionDenied: If an address is in a denied network.
     """
-    if not _HOST.fullmatch(host):
-        raise InvalidArgument.of("config.host", f"{host!r} is not a host name or an IP address")
+    try:
+        check_host(host)
+    except ValueError as error:
+        raise InvalidArgument.of("config.host", str(error)) from None
     if not 1 <= port <= 65535:
         raise InvalidArgument.of("config.port", f"{port} is not a port; give 1 to 65535")
     try:
@@ -34,15 +51,47 @@ def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -
     except OSError as error:
         raise SourceUnreachable(f'host "{host}" does not resolve: {error.strerror}', host=host) from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    networks = [ipaddress.ip_network(network) for network in denied_networks]
     for address in addresses:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        if any(ip in network for network in networks if network.version == ip.version):
+        if any(_in_one_of(reached, denied_networks) for reached in _reached(_parsed(address))):
             raise PermissionDenied(
                 f'host "{host}" is at {address}, in a network that connectors may not reach; '
                 "the operator's setting denied_networks says which",
                 host=host,
             )
     return addresses
+
+
+def is_within(address: str, networks: Sequence[str]) -> bool:
+    """Tells whether an address itself, not one that it might be translated to, is in one of the networks."""
+    return _in_one_of(_unmapped(_parsed(address)), networks)
+
+
+def _parsed(address: str) -> Address:
+    return ipaddress.ip_address(address.partition("%")[0])
+
+
+def _unmapped(ip: Address) -> Address:
+    """Returns the IPv4 address that an operating system connects to for `::ffff:a.b.c.d`."""
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
+def _reached(ip: Address) -> Iterator[Address]:
+    """Yields every address that a connection to this one may end at: translators and tunnels hide IPv4."""
+    yield ip
+    if ip.is_unspecified:  # which connects to this machine
+        yield _LOOPBACK[ip.version]
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return
+    if ip.ipv4_mapped:
+        yield from _reached(ip.ipv4_mapped)
+    if ip.sixtofour:
+        yield ip.sixtofour
+    if ip.teredo:
+        yield from ip.teredo
+    if any(ip in network for network in _NAT64) or int(ip) >> 32 == 0:  # the latter: IPv4-compatible
+        yield ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+
+
+def _in_one_of(ip: Address, networks: Sequence[str]) -> bool:
+    parsed = map(ipaddress.ip_network, networks)
+    return any(ip in network for network in parsed if network.version == ip.version)

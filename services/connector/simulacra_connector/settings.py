@@ -1,9 +1,11 @@
 """The connector service's settings."""
 
+import ipaddress
+import ssl
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from simulacra.rpc import ServiceSettings
 
@@ -11,6 +13,7 @@ __all__ = ["ConnectorSettings"]
 
 # Addresses of a machine's own link: what clouds use to give a machine its credentials.
 _LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class ConnectorSettings(ServiceSettings):
@@ -49,6 +52,16 @@ class ConnectorSettings(ServiceSettings):
         description="Whether connections to SQL Server must be TLS, with a certificate that this machine "
         "trusts; off, passwords and rows travel in the clear.",
     )
+    tls_optional_networks: tuple[str, ...] = Field(
+        _LOOPBACK,
+        description="Networks in which MySQL and MariaDB are reached as they are, by unverified TLS or in "
+        "the clear. Anywhere else a server needs a certificate for its host name, of a trusted authority.",
+    )
+    source_ca_file: Path | None = Field(
+        None,
+        description="PEM file of authorities whose certificates MySQL, MariaDB and SQL Server may have, "
+        "besides those that this machine trusts.",
+    )
     driver_threads: int = Field(16, ge=1, le=256, description="Connections to sources that are busy at once.")
     connect_timeout: int = Field(8, ge=1, description="Seconds to connect to a source.")
     statement_timeout: int = Field(
@@ -69,3 +82,20 @@ class ConnectorSettings(ServiceSettings):
     sweep_interval: float = Field(
         600.0, gt=0, description="Seconds between looks for uploads that have expired."
     )
+
+    @field_validator("denied_networks", "tls_optional_networks")
+    @classmethod
+    def _check_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
+
+    @field_validator("source_ca_file")
+    @classmethod
+    def _check_authorities(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=file)
+            except OSError as error:  # which includes what OpenSSL says of other files
+                raise ValueError(f"{file} is no file of certificates in PEM: {error}") from None
+        return file

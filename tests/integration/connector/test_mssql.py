@@ -321,3 +321,19 @@ async def test_tls_is_demanded_and_verified(
             server.stop()
     finally:
         await made.stop()
+
+
+async def test_authorities_of_the_operator_are_trusted_too(
+    settings: Settings, connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    trusted, context = _certificate(tmp_path, "localhost")
+    made = await create(settings(source_ca_file=trusted))
+    await made.start()
+    server = TdsServer(PASSWORD, tls=context)
+    try:
+        parameters = config(server) | {"host": "localhost"}
+        id = (await connect(made).create(parameters, type=MSSQL, secrets={"password": PASSWORD})).id
+        assert (await connect(made).query(id, "SELECT 1 AS x")).to_pydict() == {"x": [1]}
+    finally:
+        server.stop()
+        await made.stop()

@@ -6,7 +6,7 @@ import pytest
 
 from simulacra.domain import ConnectorType
 from simulacra.errors import InvalidArgument, PermissionDenied
-from simulacra_connector.net import allowed_addresses
+from simulacra_connector.net import allowed_addresses, is_within
 from simulacra_connector.types import TYPES, check_connection
 
 # Config, secrets and ssl fields of each type, from the domain's schema; a default follows the name.
@@ -107,7 +107,20 @@ def test_no_host(host: str) -> None:
         allowed_addresses(host, 5432, denied_networks=())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "::1", "::ffff:127.0.0.1", "127.1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "localhost", "2130706433", "::1", "::ffff:127.0.0.1", "127.1",
+        "0.0.0.0", "::", "::ffff:0.0.0.0",  # which connect to this machine
+        "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "::127.0.0.1",  # translated on their way
+    ],
+)  # fmt: skip
 def test_every_spelling_of_a_denied_address(host: str) -> None:
     with pytest.raises(PermissionDenied):
         allowed_addresses(host, 5432, denied_networks=("127.0.0.0/8", "::1/128"))
+
+
+def test_an_address_that_is_translated_is_in_no_network_of_its_target() -> None:
+    assert is_within("::ffff:127.0.0.1", ["127.0.0.0/8"])
+    assert not is_within("64:ff9b::7f00:1", ["127.0.0.0/8"])
+    assert not is_within("0.0.0.0", ["127.0.0.0/8"])

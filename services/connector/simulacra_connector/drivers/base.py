@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -125,6 +126,8 @@ class SessionOptions:
     azure_endpoint: str = ""
     google_endpoint: str = ""
     mssql_tls: bool = True
+    tls_optional_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    source_ca_file: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """URLs of stand-ins for warehouses, by connector type."""
     artifacts: ArtifactStore | None = None

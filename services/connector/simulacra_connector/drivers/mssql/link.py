@@ -4,7 +4,10 @@ import ipaddress
 import re
 import socket
 import ssl
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 import OpenSSL.SSL
@@ -65,25 +68,42 @@ class MssqlLink(Link):
 
     def _login(self) -> Any:
         pytds.tls.validate_host = _is_certificate_of
-        paths = ssl.get_default_verify_paths()
         try:
-            return pytds.connect(
-                dsn=self._host,
-                database=str(self.parameters.config["database"]),
-                user=str(self.parameters.config["username"]),
-                password=self.parameters.secrets.get("password", ""),
-                sock=self._socket,
-                port=self._port,
-                login_timeout=self.options.connect_timeout,
-                timeout=self.options.read_timeout,
-                appname="simulacra",
-                autocommit=True,
-                disable_connect_retry=True,
-                cafile=(paths.cafile or paths.openssl_cafile) if self.options.mssql_tls else None,
-            )
+            with self._authorities() as authorities:
+                return self._connect(authorities)
         except BaseException:
             self._socket.close()
             raise
+
+    def _connect(self, authorities: str | None) -> Any:
+        return pytds.connect(
+            dsn=self._host,
+            database=str(self.parameters.config["database"]),
+            user=str(self.parameters.config["username"]),
+            password=self.parameters.secrets.get("password", ""),
+            sock=self._socket,
+            port=self._port,
+            login_timeout=self.options.connect_timeout,
+            timeout=self.options.read_timeout,
+            appname="simulacra",
+            autocommit=True,
+            disable_connect_retry=True,
+            cafile=authorities,
+        )
+
+    @contextmanager
+    def _authorities(self) -> Iterator[str | None]:
+        """Yields a file of the authorities to trust, or None where TLS is not asked for."""
+        paths = ssl.get_default_verify_paths()
+        machine = paths.cafile or paths.openssl_cafile
+        if not self.options.mssql_tls or self.options.source_ca_file is None:
+            yield machine if self.options.mssql_tls else None
+            return
+        files = [Path(machine), self.options.source_ca_file]
+        with tempfile.NamedTemporaryFile(prefix="simulacra-tls-", suffix=".pem") as both:
+            both.write(b"\n".join(file.read_bytes() for file in files if file.is_file()))
+            both.flush()
+            yield both.name
 
     def cursor(self) -> Any:
         """Makes a cursor, which ends what the last one was doing."""
