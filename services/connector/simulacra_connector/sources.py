@@ -32,6 +32,7 @@ from simulacra_connector.drivers.delivery import (
     TableToDeliver,
     check_destination,
     deliver,
+    require_columns,
 )
 from simulacra_connector.keys import key_set, rows_within
 from simulacra_connector.patience import persist
@@ -129,7 +130,9 @@ class Sources:
 
         def run(cancellation: Cancellation) -> int:
             with self._open(connection, cancellation) as session:
-                return session.write(location, arrow_input(chunks, loop, cancellation), mode)
+                stream = arrow_input(chunks, loop, cancellation)
+                require_columns(location, stream)
+                return session.write(location, stream, mode)
 
         async with self._slot(connection):
             return await self._threads.call(run)

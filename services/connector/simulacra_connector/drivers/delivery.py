@@ -23,6 +23,7 @@ __all__ = [
     "already_there",
     "check_destination",
     "deliver",
+    "require_columns",
     "schema_of",
 ]
 
@@ -65,7 +66,8 @@ class TableToDeliver:
         return frozenset(self.primary_key).union(*(key.columns for key in self.foreign_keys))
 
     def check(self) -> None:
-        """Raises InvalidArgument unless the keys' columns are among the table's."""
+        """Raises InvalidArgument unless there are columns, those of the keys among them."""
+        require_columns(self.name, self.stream)
         if missing := self.keys - set(self.stream.schema.names):
             raise InvalidArgument.of("tables", f'key column "{min(missing)}" is not in table "{self.name}"')
 
@@ -110,6 +112,15 @@ class Delivering(Protocol):
     def table_at(self, location: str, name: str) -> str:
         """Returns the location of a table of a delivery."""
 
+    def try_out(self, location: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Finds out whether tables of these names could be delivered; nothing of it stays at the destination.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the location is not there.
+            PermissionDenied: If the connector's user may not write there.
+        """
+
 
 def deliver(session: Session, delivery: Delivery) -> Generator[DeliveredTable, None, None]:
     """Writes the tables of a delivery: together if the session can, else one after the other.
@@ -136,20 +147,29 @@ def deliver(session: Session, delivery: Delivery) -> Generator[DeliveredTable, N
 
 
 def check_destination(session: Session, location: str, names: Sequence[str], mode: WriteMode) -> None:
-    """Checks what can be known before a delivery: that its place is there, and which of its tables are.
+    """Checks what can be known before a delivery: its place, which of its tables are there, who may write.
 
     Raises:
-        LocationNotFound: If the location is no schema or database.
+        LocationNotFound: If the location is no schema, database or folder of a bucket.
         AlreadyExists: If a table is there and may neither be replaced nor added to.
+        PermissionDenied: If the connector's user may not write there.
     """
     is_folder = "/" in _table_at(session, location, "t")
     if not is_folder and schema_of(location) not in {schema_of(each) for each in session.locations("")}:
         raise location_not_found(location, "give a schema or database that is there")
-    if mode is WriteMode.FAIL:
-        there = {each.rstrip("/") for each in session.locations(location)}
+    if not is_folder and mode is WriteMode.FAIL:
+        there = set(session.locations(location))
         for name in names:
             if (place := _table_at(session, location, name)) in there:
                 raise already_there(place)
+    if isinstance(session, Delivering):
+        session.try_out(location, names, mode)
+
+
+def require_columns(name: str, stream: TableStream) -> None:
+    """Raises InvalidArgument if a table has no columns: no destination keeps rows of nothing."""
+    if not stream.schema.names:
+        raise InvalidArgument.of("data", f'table "{name}" has no columns; give it at least one')
 
 
 def already_there(location: str) -> AlreadyExists:

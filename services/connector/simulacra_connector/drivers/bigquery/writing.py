@@ -78,6 +78,13 @@ class BigQueryWriter(TableWriter):
         """Has nothing at BigQuery to drop."""
         return "SELECT 1"
 
+    def make_probe(self, probe: Staged) -> None:
+        """Makes a table by a statement, for there are no staging tables."""
+        try:
+            self.link.execute(f"CREATE TABLE {self.place(probe)} (a INT64)")
+        finally:
+            self.link.execute_anyway(f"DROP TABLE IF EXISTS {self.place(probe)}")
+
     def load(self, staged: Staged, stream: TableStream) -> Iterator[int]:
         """Writes the file."""
         count, writer = 0, None

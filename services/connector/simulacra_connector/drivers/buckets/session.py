@@ -151,6 +151,7 @@ class BucketSession:
         tag = uuid.uuid4().hex[:12]
         with self._errors(location):
             writer = self._writer(tag, folder)
+            writer.require_bucket(folder)
             writer.require_free([folder], mode)
             try:
                 *_, (names, rows) = writer.stage("table", stream)
@@ -191,9 +192,27 @@ class BucketSession:
         """Returns the folder of a table."""
         return object_path(f"{object_path(location)}/{name.replace('/', '_')}")
 
+    def try_out(self, location: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Looks for the bucket and the tables' folders, and writes a file that it takes back."""
+        folder = object_path(location)
+        with self._errors(location):
+            writer = self._writer(uuid.uuid4().hex[:12], folder)
+            writer.require_bucket(folder)
+            writer.require_free([self.table_at(location, name) for name in names], mode)
+        try:
+            with self._errors(location):
+                writer.require_writable(folder)
+        except (PermissionDenied, SourceAuthenticationFailed) as error:
+            raise PermissionDenied(
+                f"nothing can be written to {location}; let the connector's user write and delete there, or "
+                f"give another location: {error.message}",
+                location=location,
+            ) from None
+
     def _stage(
         self, writer: FolderWriter, delivery: Delivery, folders: Mapping[str, str]
     ) -> Generator[DeliveredTable, None, dict[str, Any]]:
+        writer.require_bucket(object_path(delivery.location))
         writer.clear()
         writer.require_free(list(folders.values()), delivery.mode)
         parts: dict[str, list[str]] = {}

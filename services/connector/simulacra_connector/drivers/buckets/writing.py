@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from simulacra_connector.drivers.base import TableStream, WriteMode
+from simulacra.errors import InvalidArgument
+from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
 from simulacra_connector.drivers.delivery import already_there
 from simulacra_connector.tables import row_groups
 
@@ -47,6 +48,39 @@ class FolderWriter:
         self._staging = staging
         self._visible = visible
         self._check = check
+
+    def require_bucket(self, folder: str) -> None:
+        """Raises LocationNotFound if the folder's bucket is not there; some storages would make one."""
+        bucket = folder.partition("/")[0]
+        found = pafs.FileType.Unknown
+        with suppress(OSError):  # who may write need not be one who may look
+            found = self._fs.get_file_info(bucket).type
+        if found is pafs.FileType.NotFound:
+            raise location_not_found(
+                folder, f'there is no bucket or container "{bucket}"; make it first, or give another one'
+            )
+
+    def require_writable(self, folder: str) -> None:
+        """Writes a file of one byte to a folder and takes it back; the storage's error says if it may not."""
+        steps = folder.split("/")
+        above = ["/".join(steps[: depth + 1]) for depth in range(1, len(steps))]
+        kinds = {info.path: info.type for info in self._fs.get_file_info(above)}
+        if files := [path for path, kind in kinds.items() if kind is pafs.FileType.File]:
+            raise InvalidArgument.of("location", f"{files[0]} is a file; give a folder of a bucket")
+        new = next((path for path, kind in kinds.items() if kind is pafs.FileType.NotFound), None)
+        path = f"{folder}/_check-{self._tag}"
+        with self._fs.open_output_stream(path) as sink:
+            sink.write(b"?")
+        self._fs.delete_file(path)
+        if new is not None:
+            self._remove_empty(new)
+
+    def _remove_empty(self, folder: str) -> None:
+        """Removes the empty folders that some storages leave where the last file went."""
+        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
+        infos = [self._fs.get_file_info(folder), *self._fs.get_file_info(selector)]
+        if all(info.type is pafs.FileType.Directory for info in infos):
+            self._fs.delete_dir(folder)
 
     def require_free(self, folders: Sequence[str], mode: WriteMode) -> None:
         """Raises AlreadyExists if a folder has files and may neither be replaced nor added to."""

@@ -152,6 +152,11 @@ class MySqlSession:
         for name, count in rows.items():
             yield DeliveredTable(name, target.location(name), count, done=True)
 
+    def try_out(self, location: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Has the server do, on no rows, what a delivery does."""
+        with self._writer(location) as writer:
+            writer.try_all(schema_of(location), names, mode)
+
     def table_at(self, location: str, name: str) -> str:
         """Returns `database.table`."""
         return format_location(schema_of(location), name)

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pymysql
 
-from simulacra.errors import AlreadyExists, InvalidArgument, UnsupportedData
-from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
-from simulacra_connector.drivers.delivery import DeliveredTable, TableToDeliver, already_there
+from simulacra.errors import InvalidArgument, UnsupportedData
+from simulacra_connector.drivers.base import TableStream, WriteMode
+from simulacra_connector.drivers.delivery import DeliveredTable, TableToDeliver
 from simulacra_connector.drivers.locations import format_location, table_location
 from simulacra_connector.drivers.mysql.columns import quote
+from simulacra_connector.drivers.mysql.targets import Existing, existing_tables, try_tables
 
 __all__ = ["TableWriter", "Target"]
 
@@ -45,10 +46,6 @@ _FIXED: dict[pa.DataType, str] = {
 _INSERT_ROWS = 1000
 _MAX_DECIMAL = 65
 
-_TABLE = (
-    "SELECT table_type, engine FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
-)
-_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
 _COLUMN_TYPE = (
     "SELECT column_type, character_set_name, collation_name FROM information_schema.columns "
     "WHERE table_schema = %s AND table_name = %s AND column_name = %s"
@@ -144,8 +141,10 @@ class TableWriter:
             if note is not None:
                 self._execute(f"CREATE TABLE {target.marker} (committed boolean) ENGINE = InnoDB")
             for table in target.tables:
-                self._create(target, table, table.name in there)
-                for count in self._insert(target.staging(table.name), table.stream):
+                found = there.get(table.name)
+                self._create(target, table, found)
+                computed = found.generated if found else frozenset()
+                for count in self._insert(target.staging(table.name), table.stream, computed):
                     rows[table.name] = count
                     yield DeliveredTable(table.name, target.location(table.name), count)
             self._connection.commit()
@@ -175,43 +174,31 @@ class TableWriter:
         """Removes the marker of a `write_all` that is finished."""
         self._drop(target, [f"{target.prefix}_done"])
 
-    def _there(self, target: Target, mode: WriteMode) -> dict[str, Sequence[str]]:
-        """Returns those of the tables that are there, with their columns; refuses what cannot be written."""
-        database = target.database
-        if not self._fetch("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", database):
-            raise location_not_found(database, f'there is no database "{database}"')
-        there: dict[str, Sequence[str]] = {}
+    def try_all(self, database: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Finds out whether tables of these names could be written; see `try_tables`."""
+        try_tables(self._fetch, database, names, mode)
+
+    def _there(self, target: Target, mode: WriteMode) -> dict[str, Existing]:
+        """Returns those of the tables that are there; refuses what cannot be written."""
+        names = [table.name for table in target.tables]
+        there = existing_tables(self._fetch, target.database, names, mode)
         for table in target.tables:
-            found = self._fetch(_TABLE, database, table.name)
-            if not found:
-                continue
-            if mode is WriteMode.FAIL:
-                raise already_there(target.location(table.name))
-            [(kind, engine)] = found
-            if kind != "BASE TABLE":
-                raise AlreadyExists(
-                    f"{target.location(table.name)} is no plain table; choose another location"
-                )
-            if str(engine).lower() != "innodb":
-                raise InvalidArgument(
-                    f"table {target.location(table.name)} has engine {engine}, which knows no transactions; "
-                    "drop it first, or change its engine to InnoDB"
-                )
-            columns = [str(name) for (name,) in self._fetch(_COLUMNS, database, table.name)]
-            if unknown := [name for name in table.stream.schema.names if name not in columns]:
+            found = there.get(table.name)
+            if found and (unknown := [c for c in table.stream.schema.names if c not in found.columns]):
                 raise InvalidArgument.of(
                     "data",
                     f'column "{unknown[0]}" is not in the table {target.location(table.name)} that is there; '
                     "drop that table first",
                 )
-            there[table.name] = columns
         return there
 
-    def _create(self, target: Target, table: TableToDeliver, exists: bool) -> None:
+    def _create(self, target: Target, table: TableToDeliver, there: Existing | None) -> None:
         staging = target.staging(table.name)
-        if exists:
-            # A temporary table vanishes with the connection, whatever happens.
-            self._execute(f"CREATE TEMPORARY TABLE {staging} LIKE {target.place(table.name)}")
+        if there is not None:
+            # A temporary table vanishes with the connection, whatever happens; it cannot have partitions.
+            place = target.place(table.name)
+            like = f"AS SELECT * FROM {place} LIMIT 0" if there.partitioned else f"LIKE {place}"
+            self._execute(f"CREATE TEMPORARY TABLE {staging} {like}")
             return
         types = self._key_types(target, table)
         columns = [
@@ -261,7 +248,7 @@ class TableWriter:
                     f"REFERENCES {place} ({_names(key.referenced_columns)})"
                 )
 
-    def _fill(self, target: Target, there: Mapping[str, object], mode: WriteMode, *, marked: bool) -> None:
+    def _fill(self, target: Target, there: Mapping[str, Existing], mode: WriteMode, *, marked: bool) -> None:
         """Puts rows into the tables that are there, in one transaction, and checks all references at its end.
 
         Deleting with checks would take rows of other tables along.
@@ -269,7 +256,8 @@ class TableWriter:
         self._execute("SET SESSION foreign_key_checks = 0")
         for table in target.tables:
             if table.name in there:
-                place, names = target.place(table.name), _names(table.stream.schema.names)
+                place = target.place(table.name)
+                names = _names(_given(table.stream, there[table.name].generated))
                 if mode is WriteMode.OVERWRITE:
                     self._execute(f"DELETE FROM {place}")
                 staging = target.staging(table.name)
@@ -311,18 +299,17 @@ class TableWriter:
                     f'the rows break foreign key "{name}" of table {format_location(schema, shown)}'
                 )
 
-    def _insert(self, staging: str, stream: TableStream) -> Iterator[int]:
-        names = _names(stream.schema.names)
-        marks = ", ".join(["%s"] * len(stream.schema))
-        sql = f"INSERT INTO {staging} ({names.replace('%', '%%')}) VALUES ({marks})"
+    def _insert(self, staging: str, stream: TableStream, computed: frozenset[str]) -> Iterator[int]:
+        given = _given(stream, computed)
+        marks = ", ".join(["%s"] * len(given))
+        sql = f"INSERT INTO {staging} ({_names(given).replace('%', '%%')}) VALUES ({marks})"
+        # Without it, a zero in an AUTO_INCREMENT column would become the next number.
+        self._execute("SET SESSION sql_mode = concat(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
         rows = 0
         yield rows
         with self._connection.cursor() as cursor:
             for batch in stream.batches:
-                columns = [
-                    _values(name, array)
-                    for name, array in zip(batch.schema.names, batch.columns, strict=True)
-                ]
+                columns = [_values(name, batch.column(name)) for name in given]
                 records = list(zip(*columns, strict=True))
                 for start in range(0, len(records), _INSERT_ROWS):
                     cursor.executemany(sql, records[start : start + _INSERT_ROWS])
@@ -350,6 +337,14 @@ class TableWriter:
             cursor.execute(sql, parameters or None)
             rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+
+def _given(stream: TableStream, computed: frozenset[str]) -> list[str]:
+    """Returns the columns that the server does not compute itself."""
+    names = [name for name in stream.schema.names if name not in computed]
+    if not names:
+        raise InvalidArgument.of("data", "has no column but those that the server computes itself")
+    return names
 
 
 def _names(names: Sequence[str]) -> str:

@@ -54,7 +54,9 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnu
 JOIN pg_catalog.pg_class r ON r.oid = k.confrelid
 JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
 JOIN pg_catalog.pg_attribute ra ON ra.attrelid = r.oid AND ra.attnum = u.refnum
-WHERE k.contype = 'f' AND k.conrelid = $1::int8::oid
+WHERE k.contype = 'f' AND k.conrelid = $1::int8::oid AND NOT EXISTS (
+  -- Of a key to a partitioned table, one for each of its partitions.
+  SELECT 1 FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
 ORDER BY k.conname, u.position
 """
 

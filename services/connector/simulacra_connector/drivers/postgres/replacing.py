@@ -5,11 +5,43 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulacra.errors import AlreadyExists
+from simulacra_connector.drivers.locations import format_location
 from simulacra_connector.drivers.postgres.catalog import quote
 
 __all__ = ["Replaced", "replaced_tables"]
 
 Fetch = Callable[..., Sequence[tuple[Any, ...]]]
+
+_KINDS = {
+    "p": "a partitioned table",
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "i": "an index",
+    "c": "a type",
+}
+# What would be lost with the old table, or keeps it from being dropped.
+_IN_THE_WAY = [
+    ("SELECT 1 FROM pg_class WHERE oid = %s AND relrowsecurity", "has row-level security"),
+    (
+        "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = %s",
+        "is a partition or child of {}",
+    ),
+    ("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s", "is the parent of {}"),
+    (
+        "SELECT v.oid::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid "
+        "JOIN pg_class v ON v.oid = r.ev_class WHERE d.classid = 'pg_rewrite'::regclass "
+        "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND v.oid <> d.refobjid",
+        "is what view {} reads",
+    ),
+    ("SELECT rulename FROM pg_rewrite WHERE ev_class = %s", "has rule {}"),
+    (
+        "SELECT p.pubname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
+        "WHERE r.prrelid = %s",
+        "is in publication {}",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +51,10 @@ class Replaced:
     oid: int
     target: str
     columns: tuple[str, ...]
+    generated: frozenset[str] = frozenset()
+    """The columns whose values PostgreSQL computes, and nobody may give."""
+    tablespace: str | None = None
+    unlogged: bool = False
     let_go: list[str] = field(default_factory=list)
     """Foreign keys of tables that stay, and sequences that must not be dropped with the table."""
     constraints: list[str] = field(default_factory=list)
@@ -35,38 +71,61 @@ def replaced_tables(
         AlreadyExists: If one of them is no plain table, or has what cannot be made again.
     """
     found = fetch(
-        "SELECT c.relname, c.oid, c.relkind::text, (SELECT array_agg(attname::text) FROM pg_attribute a "
-        "WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped), c.relrowsecurity "
+        "SELECT c.relname, c.oid, c.relkind::text, array_agg(a.attname::text), "
+        "array_agg(a.attname::text) FILTER (WHERE a.attgenerated <> ''), spcname::text, relpersistence = 'u' "
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = %s AND c.relname = ANY(%s)",
+        "LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace "
+        "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+        "WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, spcname",
         schema,
         list(names),
     )
     tables: dict[str, Replaced] = {}
-    for name, oid, kind, columns, has_policies in found:
-        target = f"{quote(schema)}.{quote(name)}"
-        if kind != "r":
-            raise AlreadyExists(f"{schema}.{name} is no plain table; choose another location")
-        if has_policies and not appending:
+    for name, oid, kind, columns, generated, tablespace, unlogged in found:
+        place = format_location(schema, name)
+        if kind != "r" and not (appending and kind == "p"):
             raise AlreadyExists(
-                f"{schema}.{name} has row-level security, which a replaced table would lose; "
-                "choose another location, or add to the table instead"
+                f"{place} is no plain table but {_KINDS.get(kind, 'another object')}; choose another location"
+                + (", or add to the table instead" if kind == "p" else ""),
+                location=place,
             )
-        tables[name] = Replaced(oid, target, tuple(columns or ()))
+        if not appending:
+            _require_replaceable(fetch, place, oid)
+        tables[name] = Replaced(
+            oid,
+            f"{quote(schema)}.{quote(name)}",
+            tuple(name for name in columns if name is not None),
+            frozenset(generated or ()),
+            tablespace,
+            unlogged,
+        )
+    if appending:
+        return tables
     oids = [table.oid for table in tables.values()]
     for table in tables.values():
         _keep_constraints(fetch, table)
         _keep_foreign_keys_of_others(fetch, table, oids)
         _keep_sequences(fetch, table)
         _keep_triggers(fetch, table)
+        _keep_storage(fetch, table)
         _keep_owner_and_grants(fetch, table)
     return tables
+
+
+def _require_replaceable(fetch: Fetch, place: str, oid: int) -> None:
+    for sql, words in _IN_THE_WAY:
+        if found := fetch(sql, oid):
+            raise AlreadyExists(
+                f"{place} {words.format(found[0][0])}, and would not when it is replaced; "
+                "choose another location, or add to the table instead",
+                location=place,
+            )
 
 
 def _keep_constraints(fetch: Fetch, table: Replaced) -> None:
     constraints = fetch(
         "SELECT contype::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
-        "WHERE conrelid = %s AND contype IN ('p', 'u', 'c', 'x', 'f') "
+        "WHERE conrelid = %s AND contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0 "
         "ORDER BY array_position(ARRAY['p', 'u', 'c', 'x', 'f'], contype::text), conname",
         table.oid,
     )
@@ -126,6 +185,31 @@ def _keep_triggers(fetch: Fetch, table: Replaced) -> None:
             table.rest.append(f"ALTER TABLE {table.target} {states[enabled]} TRIGGER {quote(name)}")
 
 
+def _keep_storage(fetch: Fetch, table: Replaced) -> None:
+    """Keeps how rows are stored and replicated, and what the planner is asked to count."""
+    [(options, identity)] = fetch(
+        "SELECT array_to_string(reloptions, ', '), relreplident::text FROM pg_class WHERE oid = %s", table.oid
+    )
+    changes = [f"SET ({options})"] if options else []
+    if identity in ("f", "n"):
+        changes.append(f"REPLICA IDENTITY {'FULL' if identity == 'f' else 'NOTHING'}")
+    table.rest.extend(f"ALTER TABLE {table.target} {change}" for change in changes)
+    indexes = fetch(
+        "SELECT relname, indisclustered, indisreplident FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+        "WHERE indrelid = %s AND (indisclustered OR indisreplident)",
+        table.oid,
+    )
+    for name, clustered, identifies in indexes:
+        if clustered:
+            table.rest.append(f"ALTER TABLE {table.target} CLUSTER ON {quote(name)}")
+        if identifies:
+            table.rest.append(f"ALTER TABLE {table.target} REPLICA IDENTITY USING INDEX {quote(name)}")
+    statistics = fetch(
+        "SELECT pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = %s", table.oid
+    )
+    table.rest.extend(sql for (sql,) in statistics)
+
+
 def _keep_owner_and_grants(fetch: Fetch, table: Replaced) -> None:
     grants = fetch(
         "SELECT a.privilege_type, coalesce(quote_ident(r.rolname), 'PUBLIC'), a.is_grantable "
@@ -136,6 +220,15 @@ def _keep_owner_and_grants(fetch: Fetch, table: Replaced) -> None:
     for privilege, grantee, grantable in grants:
         option = " WITH GRANT OPTION" if grantable else ""
         table.rest.append(f"GRANT {privilege} ON {table.target} TO {grantee}{option}")
+    of_columns = fetch(
+        "SELECT a.privilege_type, c.attname, coalesce(quote_ident(r.rolname), 'PUBLIC'), a.is_grantable "
+        "FROM pg_attribute c, aclexplode(c.attacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee "
+        "WHERE c.attrelid = %s AND NOT c.attisdropped",
+        table.oid,
+    )
+    for privilege, column, grantee, grantable in of_columns:
+        option = " WITH GRANT OPTION" if grantable else ""
+        table.rest.append(f"GRANT {privilege} ({quote(column)}) ON {table.target} TO {grantee}{option}")
     [(comment, owner)] = fetch(
         "SELECT obj_description(oid, 'pg_class'), quote_ident(pg_get_userbyid(relowner)) "
         "FROM pg_class WHERE oid = %s",

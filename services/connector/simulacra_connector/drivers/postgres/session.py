@@ -175,6 +175,16 @@ class PostgresSession:
         for name, count in rows.items():
             yield DeliveredTable(name, self.table_at(delivery.location, name), count, done=True)
 
+    def try_out(self, location: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Looks at tables and permissions, as the user who would write."""
+        connection = connect_for_writing(self._parameters, self._options)
+        with (
+            postgres_errors(self._parameters, location),
+            connection,
+            self._options.cancellation.stopping(connection.cancel_safe),
+        ):
+            TableWriter(connection).try_all(schema_of(location), names, mode)
+
     def table_at(self, location: str, name: str) -> str:
         """Returns `schema.table`."""
         return format_location(schema_of(location), name)

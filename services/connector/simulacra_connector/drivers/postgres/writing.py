@@ -19,6 +19,7 @@ from simulacra_connector.drivers.base import TableStream, WriteMode, location_no
 from simulacra_connector.drivers.delivery import DeliveredTable, TableToDeliver, already_there
 from simulacra_connector.drivers.locations import format_location, table_location
 from simulacra_connector.drivers.postgres.catalog import quote
+from simulacra_connector.drivers.postgres.permissions import require_permissions
 from simulacra_connector.drivers.postgres.replacing import Replaced, replaced_tables
 
 __all__ = ["TableWriter"]
@@ -42,6 +43,10 @@ _FIXED: dict[pa.DataType, str] = {
     pa.large_binary(): "bytea",
     pa.date32(): "date",
 }
+_RELATION = (
+    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
 _CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 _CSV_ROWS = 16_384
 _LONGEST_NAME = 63
@@ -77,13 +82,8 @@ class TableWriter:
             UnsupportedData: If a column's type cannot be written, or a name is longer than PostgreSQL keeps.
         """
         for table in tables:
-            _require_short_names(table)
-        if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
-            raise location_not_found(schema, f'there is no schema "{schema}"')
-        appending = mode is WriteMode.APPEND
-        there = replaced_tables(self._fetch, schema, [table.name for table in tables], appending=appending)
-        if there and mode is WriteMode.FAIL:
-            raise already_there(format_location(schema, next(iter(there))))
+            _require_short_names([table.name, *table.stream.schema.names])
+        there = self._there(schema, [table.name for table in tables], mode)
         staged: dict[str, str] = {}
         for table in tables:
             old = there.get(table.name)
@@ -93,9 +93,33 @@ class TableWriter:
             if old is None or mode is WriteMode.OVERWRITE:
                 into = staged[table.name] = f"{quote(schema)}.{quote(f'simulacra_{uuid.uuid4().hex[:16]}')}"
                 self._create(into, table, old, self._key_types(schema, table, tables, there))
-            for rows in self._copy(into, table.stream):
+            for rows in self._copy(into, table.stream, old.generated if old else frozenset()):
                 yield DeliveredTable(table.name, format_location(schema, table.name), rows)
         self._swap(schema, tables, staged, there if mode is WriteMode.OVERWRITE else {})
+
+    def try_all(self, schema: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Finds out whether tables of these names could be written, without writing.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the schema is not there.
+            PermissionDenied: If the user may not do it.
+            UnsupportedData: If a name is longer than PostgreSQL keeps.
+        """
+        _require_short_names(names)
+        there = self._there(schema, names, mode)
+        require_permissions(self._fetch, schema, names, there, mode)
+
+    def _there(self, schema: str, names: Sequence[str], mode: WriteMode) -> dict[str, Replaced]:
+        """Returns what is in the way of tables; refuses what cannot be replaced."""
+        if not self._fetch("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
+            raise location_not_found(schema, f'there is no schema "{schema}"')
+        if mode is WriteMode.FAIL:
+            for name in names:
+                if self._fetch(_RELATION, schema, name):
+                    raise already_there(format_location(schema, name))
+            return {}
+        return replaced_tables(self._fetch, schema, names, appending=mode is WriteMode.APPEND)
 
     def _swap(
         self,
@@ -132,9 +156,11 @@ class TableWriter:
         self, staging: str, table: TableToDeliver, old: Replaced | None, types: Mapping[str, str]
     ) -> None:
         if old is not None:
+            where = f" TABLESPACE {quote(old.tablespace)}" if old.tablespace else ""
             self._execute(
-                f"CREATE TABLE {staging} (LIKE {old.target} INCLUDING DEFAULTS INCLUDING GENERATED "
-                "INCLUDING IDENTITY INCLUDING STORAGE INCLUDING COMMENTS)"
+                f"CREATE {'UNLOGGED ' if old.unlogged else ''}TABLE {staging} (LIKE {old.target} "
+                "INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING IDENTITY INCLUDING STORAGE "
+                f"INCLUDING COMMENTS){where}"
             )
             return
         columns = ", ".join(
@@ -166,15 +192,17 @@ class TableWriter:
                     types[column] = _sql_type(fields[key.referenced_table].field(referenced))
         return types
 
-    def _copy(self, staging: str, stream: TableStream) -> Iterator[int]:
+    def _copy(self, staging: str, stream: TableStream, computed: frozenset[str]) -> Iterator[int]:
+        """Copies rows but for the columns that PostgreSQL computes itself."""
         rows = 0
+        names = [name for name in stream.schema.names if name not in computed]
+        if not names:
+            raise InvalidArgument.of("data", "has no column but those that PostgreSQL computes itself")
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(
-                f"COPY {staging} ({_names(stream.schema.names)}) FROM STDIN (FORMAT csv)".encode()
-            ) as copy,
+            cursor.copy(f"COPY {staging} ({_names(names)}) FROM STDIN (FORMAT csv)".encode()) as copy,
         ):
-            for batch in stream.batches:
+            for batch in (batch.select(names) for batch in stream.batches):
                 for start in range(0, batch.num_rows, _CSV_ROWS):
                     copy.write(_csv(batch.slice(start, _CSV_ROWS)))
                 rows += batch.num_rows
@@ -192,8 +220,8 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(map(quote, names))
 
 
-def _require_short_names(table: TableToDeliver) -> None:
-    for name in (table.name, *table.stream.schema.names):
+def _require_short_names(names: Sequence[str]) -> None:
+    for name in names:
         if (size := len(name.encode())) > _LONGEST_NAME:
             raise UnsupportedData(
                 f'the name "{name}" has {size} bytes; PostgreSQL cuts after {_LONGEST_NAME}, so rename it',

@@ -240,6 +240,14 @@ class SqlSession(ABC):
         finally:
             link.close()
 
+    def try_out(self, location: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Looks at tables, and makes one that it drops; see `TableWriter.try_all`."""
+        link = self.open_link(writing=True)
+        try:
+            self.writer(link).try_all(schema_of(location), names, mode)
+        finally:
+            link.close()
+
     def table_at(self, location: str, name: str) -> str:
         """Returns the location of a table of a delivery."""
         return format_location(schema_of(location), name)

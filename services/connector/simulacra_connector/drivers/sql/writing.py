@@ -5,12 +5,15 @@ a new table is a staging table that is renamed, and a table that is there gets i
 to, in one transaction or statement, so that its keys, indexes and grants stay.
 """
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from simulacra.errors import AlreadyExists, InvalidArgument
+import pyarrow as pa
+
+from simulacra.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from simulacra_connector.drivers.base import TableStream, WriteMode, location_not_found
 from simulacra_connector.drivers.delivery import (
     DeliveredTable,
@@ -125,6 +128,38 @@ class TableWriter:
         for table in tables:
             yield DeliveredTable(table.name, format_location(schema, table.name), done[table.name], done=True)
 
+    def try_all(self, schema: str, names: Sequence[str], mode: WriteMode) -> None:
+        """Finds out whether tables could be written: makes a table of one column, and drops it.
+
+        Raises:
+            AlreadyExists: If a table is there and may not be replaced.
+            LocationNotFound: If the schema is not there.
+            PermissionDenied: If the user may not make tables.
+        """
+        if schema not in self.catalog.schemas():
+            raise location_not_found(schema, f'there is no schema "{schema}"')
+        empty = TableStream(pa.schema([("a", pa.int64())]), iter(()))
+        for name in names:
+            self._require_plain(Staged(TableToDeliver(name, empty), schema, name), mode)
+        tag = f"simulacra_check_{uuid.uuid4().hex[:8]}"
+        probe = Staged(TableToDeliver(tag, empty), schema, tag)
+        try:
+            with self.writing():
+                self.make_probe(probe)
+        except PermissionDenied as error:
+            raise PermissionDenied(
+                f"no table can be made in {schema}; let the connector's user do that, or give another "
+                f"location: {error.message}",
+                location=schema,
+            ) from None
+
+    def make_probe(self, probe: Staged) -> None:
+        """Makes a table and drops it."""
+        try:
+            self.create(probe)
+        finally:
+            self.link.execute_anyway(self.drop_sql(probe))
+
     def _settled(self, schema: str, names: Mapping[str, str], journal: Journal | None) -> dict[str, int]:
         """Finds out which tables an earlier attempt has put in place: those that are staged no more."""
         note: Mapping[str, Any] = (journal.load() if journal else None) or {}
@@ -145,17 +180,21 @@ class TableWriter:
         [(count,)] = self.link.fetch(sql)
         return rows > 0 and int(count) == 0
 
+    def _require_plain(self, staged: Staged, mode: WriteMode) -> Relation | None:
+        there = self.catalog.relation(staged.schema, staged.table.name)
+        if there is not None and mode is WriteMode.FAIL:
+            raise already_there(staged.location)
+        if there is not None and not there.is_table:
+            raise AlreadyExists(f"{staged.location} is no plain table; choose another location")
+        return there
+
     def _checked(self, staged: Staged, mode: WriteMode) -> Staged:
         staged.table.check()
-        there = self.catalog.relation(staged.schema, staged.table.name)
+        there = self._require_plain(staged, mode)
         if there is None:
             for column in staged.table.stream.schema:
                 self.dialect.sql_type(column)
             return staged
-        if mode is WriteMode.FAIL:
-            raise already_there(staged.location)
-        if not there.is_table:
-            raise AlreadyExists(f"{staged.location} is no plain table; choose another location")
         known = {column.name for column in self.catalog.columns(there)}
         if unknown := [name for name in staged.columns if name not in known]:
             raise InvalidArgument.of(
