@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from simulacra.client._frame_types import FRAME_TYPE, from_stored, to_arrow
@@ -33,6 +34,9 @@ FILE_FORMATS = (
     ".arrow",
 )
 """The files that the platform reads, by their ending."""
+
+# The days of Python's dates, of the years 1 to 9999, since 1970.
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +93,27 @@ def _mixed(frame: "pd.DataFrame") -> str | None:
 def frame_of(table: pa.Table, *, nullable: Collection[str] = ()) -> "pd.DataFrame":
     """Returns an Arrow table as a frame; whole numbers and booleans with nulls become Int64 and boolean.
 
+    Days are Python's dates; a column with one beyond the years 1 to 9999 is datetime64[s].
+
     Args:
         table: The rows.
         nullable: Columns that may have nulls, though these rows have none; their type is the same then.
+
+    Raises:
+        UnsupportedData: If a column has values that a frame cannot hold, such as lists of such days.
     """
     import pandas as pd
 
+    for position, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
+        if _has_far_days(column):
+            moments = field.with_type(pa.timestamp("s"))
+            table = table.set_column(position, moments, column.cast(pa.timestamp("s")))
+
     # The schema's metadata knows the types of frames that were sent.
-    frame: pd.DataFrame = table.to_pandas()
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        raise _not_for_frames(table, error) from error
     for field, column in zip(table.schema, table.columns, strict=True):
         stored = (field.metadata or {}).get(FRAME_TYPE)
         if stored is not None:
@@ -108,6 +125,26 @@ def frame_of(table: pa.Table, *, nullable: Collection[str] = ()) -> "pd.DataFram
             dtype: Any = pd.api.types.pandas_dtype(name)
             frame[field.name] = pd.Series(dtype.__from_arrow__(column), index=frame.index)
     return frame
+
+
+def _has_far_days(column: "pa.ChunkedArray[Any]") -> bool:
+    if not pa.types.is_date32(column.type) or column.null_count == len(column):
+        return False
+    extremes: Any = pc.min_max(column.cast(pa.int32())).as_py()
+    return bool(extremes["min"] < _FIRST_DAY or extremes["max"] > _LAST_DAY)
+
+
+def _not_for_frames(table: pa.Table, error: Exception) -> UnsupportedData:
+    for field, column in zip(table.schema, table.columns, strict=True):
+        try:
+            column.to_pandas()
+        except (ValueError, OverflowError, pa.ArrowException):
+            return UnsupportedData(
+                f'column "{field.name}" has values of type {field.type} that a frame cannot hold ({error}); '
+                "leave the column out",
+                column=field.name,
+            )
+    return UnsupportedData(f"the rows make no frame: {error}")
 
 
 def _nullable_dtype(arrow_type: pa.DataType) -> str | None:

@@ -1,7 +1,7 @@
 """Synthetic datasets: data sampled from a generator, and their delivery."""
 
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -54,6 +54,19 @@ class SyntheticDatasetDelivery(Model):
     destination_connector_id: Identifier
     location: Identifier
     append_to_tables: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_happens(cls, values: Any) -> Any:
+        """Takes `append_to_tables` alone for what it says."""
+        if isinstance(values, Mapping) and values.get("overwrite_tables") is None:
+            if not values.get("append_to_tables"):
+                words = (
+                    "say if a table that exists is replaced (true) or refused (false), or append_to_tables"
+                )
+                require([("overwrite_tables", words)])
+            return {**values, "overwrite_tables": False}
+        return values
 
     @model_validator(mode="after")
     def _replaces_or_appends(self) -> Self:

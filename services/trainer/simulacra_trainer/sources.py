@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from simulacra.domain import Connector, SourceTable, SourceTableConfig, TableSchema
+from simulacra.domain import Connector, ConnectorAccessType, SourceTable, SourceTableConfig, TableSchema
 from simulacra.domain.base import Violation
 from simulacra.errors import InvalidArgument, LocationNotFound, ResourceNotFound
 from simulacra_trainer.configuration import refuse, source_table, unsuitable_encodings
@@ -79,10 +79,16 @@ class Sources:
         """Reads a connector and the schema of a table there.
 
         Raises:
-            InvalidArgument: There is no such connector or table.
+            InvalidArgument: There is no such connector or table, or the connector only writes.
         """
         try:
             connector = await self._connectors.get(connector_id)
+            if connector.access_type is ConnectorAccessType.DESTINATION:
+                raise InvalidArgument.of(
+                    "source_connector_id",
+                    f'connector "{connector.name}" is a DESTINATION: data cannot be read through it; '
+                    "make another one with access_type SOURCE",
+                )
             return connector, await self._connectors.schema(connector_id, location or "")
         except LocationNotFound as error:
             raise InvalidArgument.of("location", error.message) from error

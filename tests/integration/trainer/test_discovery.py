@@ -11,6 +11,7 @@ import pytest
 
 from simulacra.client import Connector, Generator, Simulacra
 from simulacra.domain import ModelConfiguration
+from simulacra.errors import InvalidArgument
 from tests.buckets import Storage, s3_storage
 from tests.mariadb import MariaDbServer, mariadb_server
 from tests.postgres import PostgresServer
@@ -119,6 +120,19 @@ def test_a_leaf_brings_what_it_refers_to_and_names_are_not_taken_twice(add: Call
     assert list(keys_of(generator)) == ["district", "account", "client", "disp", "cards", "loan"]
     assert keys_of(generator)["loan"] == ["account"]
     assert list(keys_of(add("public.account"))) == ["account"]
+
+
+def test_a_destination_is_no_source(client: Simulacra, bank: Connector) -> None:
+    config = {"name": "out", "type": "POSTGRES", "access_type": "DESTINATION", "config": bank.config}
+    writer = client.connectors.create(config)
+    table = {"source_connector_id": writer.id, "location": "public.account"}
+    generator = client.generators.create({"name": "bank"})
+    with pytest.raises(InvalidArgument, match=r'"out" is a DESTINATION.*access_type SOURCE') as added:
+        generator.add_table(table)
+    with pytest.raises(InvalidArgument, match="is a DESTINATION") as created:
+        client.generators.create({"name": "bank", "tables": [table | {"name": "account"}]})
+    fields = [error.value.violations[0].field for error in (added, created)]
+    assert all(field.endswith("source_connector_id") for field in fields)
 
 
 def test_from_one_database_into_others(

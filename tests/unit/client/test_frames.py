@@ -1,5 +1,6 @@
 """Frames go out as Parquet and come back with their types."""
 
+import datetime
 import uuid
 from io import BytesIO
 from pathlib import Path
@@ -119,3 +120,15 @@ def test_types_that_arrow_does_not_keep_come_back() -> None:
     assert back["period"].tolist() == frame["period"].tolist()
     assert back["uuid"].dropna().tolist() == [ids[0], ids[2]]
     assert [type(value) for value in back["objects"]] == [int, str, float]
+
+
+def test_days_beyond_pythons_years_become_moments() -> None:
+    far = pa.array([-1_000_000, None, 4_000_000], pa.int32()).cast(pa.date32())
+    near = pa.array([0, None, 1], pa.int32()).cast(pa.date32())
+    frame = frame_of(pa.table({"far": far, "near": near, "none": pa.nulls(3, pa.date32())}))
+    assert str(frame["far"].dtype) == "datetime64[s]"
+    assert (frame["far"].dt.year.iloc[0], frame["far"].dt.year.iloc[2]) == (-768, 12921)
+    assert frame["near"].iloc[2] == datetime.date(1970, 1, 2)
+    lists = pa.array([[-1_000_000]], pa.list_(pa.int32())).cast(pa.list_(pa.date32()))
+    with pytest.raises(UnsupportedData, match='"lists"'):
+        frame_of(pa.table({"lists": lists}))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from simulacra.domain import (
     Connector,
@@ -13,6 +14,7 @@ from simulacra.domain import (
     ProgressStatus,
     SyntheticDataset,
     SyntheticDatasetConfig,
+    SyntheticDatasetDelivery,
     SyntheticTableConfig,
     check_tables,
     connector_list_item,
@@ -188,3 +190,13 @@ def test_job_knows_its_id_and_status() -> None:
     assert job.status.is_active
     assert not job.status.is_final
     assert ProgressStatus.CANCELED.is_final
+
+
+def test_adding_to_tables_says_that_they_are_not_replaced() -> None:
+    place = {"destination_connector_id": "c", "location": "public"}
+    adding = SyntheticDatasetDelivery.model_validate(place | {"append_to_tables": True})
+    assert (adding.overwrite_tables, adding.append_to_tables) == (False, True)
+    with pytest.raises(
+        ValidationError, match=r"overwrite_tables: say if a table that exists .*append_to_tables"
+    ):
+        SyntheticDatasetDelivery.model_validate(place)

@@ -37,6 +37,7 @@ _NATIVE: dict[str, pa.DataType] = {
 _LISTS = {f"_{name}": pa.list_(type) for name, type in _NATIVE.items()}
 _TYPMOD_HEADER = 4
 _MAX_PRECISION = 76
+_MICROSECONDS_OF_A_DAY = 86_400_000_000
 # PostgreSQL's earliest day and microsecond (4713 BC); what lies before is an infinity, negative or wrapped.
 _EARLIEST = {pa.date32(): -2_440_588, _TIMESTAMP: -210_866_803_200_000_000}
 _LATEST = {pa.date32(): 2_145_042_541, _TIMESTAMP: 9_223_371_331_200_000_000}
@@ -69,6 +70,8 @@ class ReadColumn:
         return array
 
     def _check_range(self, array: "pa.Array[Any]") -> None:
+        if pa.types.is_time(array.type) and (_largest(array) or 0) >= _MICROSECONDS_OF_A_DAY:
+            self.refuse("holds 24:00, which is no time of day")
         unzoned = _TIMESTAMP if pa.types.is_timestamp(array.type) else array.type
         if unzoned in _EARLIEST and len(array) > array.null_count:
             numbers = array.view(pa.int32() if pa.types.is_date32(array.type) else pa.int64())
@@ -82,6 +85,11 @@ class ReadColumn:
             f'column "{self.name}" {why}; leave the column out, or read a view that casts it',
             column=self.name,
         )
+
+
+def _largest(times: Any) -> int | None:
+    largest: int | None = pc.max(times.view(pa.int64())).as_py()
+    return largest
 
 
 def read_columns(described: pa.Schema, wanted: Sequence[str], *, measure: bool = True) -> list[ReadColumn]:
