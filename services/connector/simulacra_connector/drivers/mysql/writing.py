@@ -381,7 +381,12 @@ def _values(name: str, array: Any) -> Sequence[Any]:
             raise UnsupportedData(
                 f'column "{name}" holds nanoseconds, MySQL keeps microseconds; round it first', column=name
             ) from None
-    values: Sequence[Any] = array.to_pylist()
+    try:
+        values: Sequence[Any] = array.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise UnsupportedData(
+            f'column "{name}" holds a value that MySQL cannot ({error}); leave it out', column=name
+        ) from None
     if pa.types.is_floating(type) and any(v is not None and v - v != 0 for v in values):
         raise UnsupportedData(f'column "{name}" holds NaN or an infinity, which MySQL cannot', column=name)
     return values

@@ -30,7 +30,10 @@ def python_rows(batch: pa.RecordBatch, *, database: str, not_a_number: bool = Fa
         UnsupportedData: If a column holds what the database cannot.
     """
     exact = exact_batch(batch, database=database)
-    columns = [array.to_pylist() for array in exact.columns]
+    columns = [
+        _python_values(name, array, database)
+        for name, array in zip(exact.schema.names, exact.columns, strict=True)
+    ]
     if not not_a_number:
         for name, array, values in zip(exact.schema.names, exact.columns, columns, strict=True):
             if pa.types.is_floating(array.type) and any(v is not None and v - v != 0 for v in values):
@@ -38,6 +41,17 @@ def python_rows(batch: pa.RecordBatch, *, database: str, not_a_number: bool = Fa
                     f'column "{name}" holds NaN or an infinity, which {database} cannot', column=name
                 )
     return list(zip(*columns, strict=True))
+
+
+def _python_values(name: str, array: Any, database: str) -> list[Any]:
+    try:
+        values: list[Any] = array.to_pylist()
+    except (ValueError, OverflowError) as error:  # such as days of the year 10000
+        raise UnsupportedData(
+            f'column "{name}" holds a value that cannot be written to {database} ({error}); leave it out',
+            column=name,
+        ) from None
+    return values
 
 
 def _exact(name: str, array: Any, database: str, nanoseconds: bool) -> Any:
