@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from simulacra.client._frames import as_sources
-from simulacra.client._requests import validated
+from simulacra.client._frames import Source, as_sources
+from simulacra.client._requests import request, validated
 from simulacra.client._sync.session import Session
 from simulacra.client._sync.sharing import new_request_id
 from simulacra.client._sync.transfers import download, upload
@@ -20,6 +20,7 @@ from simulacra.domain import (
     ModelMetrics,
     PairScore,
 )
+from simulacra.errors import InvalidArgument
 from simulacra.wire import from_proto
 
 __all__ = ["Evaluations"]
@@ -61,23 +62,28 @@ class Evaluations:
             embed: Whether records are also compared as texts; by default they are.
 
         Raises:
-            InvalidArgument: If a table lacks a column of the training table.
+            InvalidArgument: If a value is wrong, or a table lacks a column of the training table.
         """
-        return self._session.call(
-            "QaService.Evaluate",
-            Job,
-            synthetic=self._place(synthetic, "synthetic"),
-            training=self._place(training, "training"),
-            holdout=self._place(holdout, "holdout") if holdout is not None else None,
-            title=title,
-            seed=seed,
-            reference=EvaluationReference(reference) if reference is not None else None,
-            key_column=key_column,
-            context=self._context(context) if context is not None else None,
-            target_column=target_column,
-            embed=embed,
-            request_id=new_request_id(),
-        )
+        how = {
+            "title": title,
+            "seed": seed,
+            "reference": reference,
+            "key_column": key_column,
+            "target_column": target_column,
+            "embed": embed,
+        }
+        # All is checked before anything is uploaded.
+        request("QaService.Evaluate", how)
+        around = _checked(context) if context is not None else {}
+        tables = {"synthetic": synthetic, "training": training}
+        tables |= {"holdout": holdout} if holdout is not None else {}
+        tables |= {f"context.{role}": around[role] for role in _ROLES if around.get(role) is not None}
+        sources = {role: self._session.in_thread(_source_of, role, table) for role, table in tables.items()}
+        places: dict[str, Any] = {role: self._place(source) for role, source in sources.items()}
+        if context is not None:
+            here = {role: places.pop(f"context.{role}", None) for role in _ROLES}
+            places["context"] = EvaluationContext.model_validate({**around, **here})
+        return self._session.call("QaService.Evaluate", Job, request_id=new_request_id(), **places, **how)
 
     def metrics(self, job_id: str) -> tuple[ModelMetrics, list[ColumnScore], list[PairScore]]:
         """Returns the metrics of an ended evaluation, and the score of each column and pair of columns."""
@@ -106,20 +112,36 @@ class Evaluations:
         """
         self._session.do("QaService.DeleteEvaluation", job_id=job_id)
 
-    def _context(self, context: EvaluationContext | Mapping[str, Any]) -> EvaluationContext:
-        if isinstance(context, EvaluationContext):
-            return context
-        given = dict(context)
-        for role in ("synthetic", "training", "holdout"):
-            if given.get(role) is not None:
-                given[role] = self._place(given[role], f"context_{role}")
-        return validated(EvaluationContext, given)
-
-    def _place(self, data: object, role: str) -> DataLocation:
-        if isinstance(data, DataLocation):
-            return data
-        if isinstance(data, Mapping) and "connector_id" in data:
-            return validated(DataLocation, data)
-        (source,) = self._session.in_thread(lambda: as_sources(data, name=role))
+    def _place(self, source: DataLocation | Source) -> DataLocation:
+        if isinstance(source, DataLocation):
+            return source
         connector: Any = upload(self._session, source)
         return DataLocation(connector_id=connector.id)
+
+
+_ROLES = ("synthetic", "training", "holdout")
+
+
+def _checked(context: EvaluationContext | Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a context's fields; refuses one that lacks a field or has a wrong one."""
+    if isinstance(context, EvaluationContext):
+        return {name: getattr(context, name) for name in EvaluationContext.model_fields}
+    somewhere = DataLocation(connector_id="not uploaded yet")
+    places = {role: somewhere for role in _ROLES if context.get(role) is not None}
+    validated(EvaluationContext, {**context, **places}, prefix="context")
+    return dict(context)
+
+
+def _source_of(role: str, data: object) -> DataLocation | Source:
+    """Returns where a table is, or the table that is to be uploaded; an error names its role."""
+    if isinstance(data, DataLocation):
+        return data
+    if isinstance(data, Mapping) and "connector_id" in data:
+        return validated(DataLocation, data, prefix=role)
+    try:
+        sources = as_sources(data, name=role.replace(".", "_"))
+    except InvalidArgument as error:
+        raise InvalidArgument.of(role, error.violations[0].description) from None
+    if len(sources) != 1:
+        raise InvalidArgument.of(role, f"is {len(sources)} tables; give one")
+    return sources[0]

@@ -144,6 +144,29 @@ def test_frames_are_uploaded_and_a_holdout_is_not_needed(client: Simulacra) -> N
     assert metrics.distances is None
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"reference": "HOLDOUT"}, 'reference: "HOLDOUT" is not one of TRAINING, TRAINING_AND_HOLDOUT'),
+        ({"seed": "nine"}, "seed: "),
+        ({"synthetic": "nowhere.csv"}, 'synthetic: there is no file "nowhere.csv"'),
+        ({"synthetic": [people(9, 1), {"other": people(9, 1)}]}, "synthetic: is 2 tables; give one"),
+        ({"synthetic": None}, "synthetic: give a DataFrame"),
+        ({"training": {"connector_id": ""}}, "training.connector_id: "),
+        ({"holdout": 3}, "holdout: give a DataFrame"),
+        ({"context": {"training": people(9, 1), "key_column": "id"}}, "context.synthetic: "),
+        ({"context": {"keycolumn": "id"}}, "context.keycolumn: "),
+    ],
+)
+def test_wrong_values_are_named_before_anything_is_uploaded(
+    client: Simulacra, fields: dict[str, Any], words: str
+) -> None:
+    before = client.connectors.list().total_count
+    with pytest.raises(InvalidArgument, match=words):
+        client.evaluations.start(**{"synthetic": people(9, 1), "training": people(9, 2), **fields})
+    assert client.connectors.list().total_count == before
+
+
 def trips(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Subjects, and a few rows of each."""
     rng = np.random.default_rng(seed)
