@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.fs as pafs
 import pytest
 
+from tests.certificates import service_account_key
 from tests.require import require
 
 __all__ = ["AZURITE_KEY", "Storage", "azure_storage", "google_storage", "s3_storage"]
@@ -71,7 +72,7 @@ def google_storage() -> Iterator[Storage]:
         filesystem = pafs.GcsFileSystem(
             anonymous=True, scheme="http", endpoint_override=f"127.0.0.1:{port}", project_id="p"
         )
-        secrets = {"keyFile": '{"project_id": "p"}'}
+        secrets = {"keyFile": service_account_key()}
         yield Storage("GOOGLE_CLOUD_STORAGE", {}, secrets, {"google_endpoint": url}, filesystem)
 
 

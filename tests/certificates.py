@@ -1,15 +1,17 @@
-"""Certificates for tests, each its own authority."""
+"""Certificates for tests, each its own authority, and keys of service accounts."""
 
 import datetime
 import ipaddress
+import json
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-__all__ = ["self_signed"]
+__all__ = ["self_signed", "service_account_key"]
 
 
 def self_signed(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]:
@@ -37,3 +39,19 @@ def self_signed(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]:
     files[0].write_bytes(certificate.public_bytes(pem))
     files[1].write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
     return files
+
+
+@cache
+def service_account_key(**changes: str) -> str:
+    """Returns the JSON key of a service account in the project `p`, as Google would make it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    values = {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "1",
+        "private_key": key.private_bytes(pem, pkcs8, serialization.NoEncryption()).decode(),
+        "client_email": "tests@p.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    return json.dumps(values | changes)

@@ -1,11 +1,12 @@
 """`simulacra generators|datasets|connectors|jobs list|get|delete`: one table, one set of commands."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulacra.cli.connector_types import connector_types
 from simulacra.cli.options import Address, ApiKey, DataDir, Json, client
 from simulacra.cli.output import EXIT_CODES_HELP, handles_errors, note, print_json, show
 
@@ -23,12 +24,14 @@ class _Kind:
     collection: Callable[["Simulacra"], Any]
     endings: tuple[str, ...] = ("delete",)
     deletes: str = ""
+    more: Mapping[str, Callable[..., None]] = field(default_factory=dict)
+    """Commands that only this kind has, by their names."""
 
 
 _KINDS = {
     "generators": _Kind("generator", lambda simulacra: simulacra.generators),
     "datasets": _Kind("synthetic dataset", lambda simulacra: simulacra.synthetic_datasets),
-    "connectors": _Kind("connector", lambda simulacra: simulacra.connectors),
+    "connectors": _Kind("connector", lambda simulacra: simulacra.connectors, more={"types": connector_types}),
     "jobs": _Kind(
         "job",
         lambda simulacra: simulacra.jobs,
@@ -52,6 +55,8 @@ def add_resource_commands(app: typer.Typer) -> None:
         group.command("get", epilog=EXIT_CODES_HELP)(handles_errors(_get_command(kind)))
         for verb in kind.endings:
             group.command(verb, epilog=EXIT_CODES_HELP)(handles_errors(_end_command(kind, verb)))
+        for verb, command in kind.more.items():
+            group.command(verb, epilog=EXIT_CODES_HELP)(handles_errors(command))
         app.add_typer(group, name=name)
 
 

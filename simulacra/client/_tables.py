@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from simulacra.domain import (
     Accuracy,
     BaseResource,
+    ConnectorField,
+    ConnectorFieldCondition,
     ConnectorUsage,
     GeneratorUsage,
     Job,
@@ -47,6 +49,7 @@ _IN_LISTINGS: dict[type[BaseModel], tuple[str, ...]] = {
 """What a listing has of the objects in its items, each in a column of its own; all is in the item itself."""
 
 _NOT_IN_LISTINGS: dict[type[BaseModel], tuple[str, ...]] = {
+    ConnectorField: ("pattern", "minimum", "maximum"),
     Job: ("resource_uri", "owner_id", "cancel_requested", "revision", "created_at"),
 }
 
@@ -116,6 +119,8 @@ def cell(value: Any) -> str:
         return cell(value.overall)
     if isinstance(value, BaseResource):
         return visible(value.name or value.id or "")
+    if isinstance(value, ConnectorFieldCondition):
+        return visible(f"{value.field} = {value.value}")
     if isinstance(value, BaseModel):
         return ", ".join(f"{name}={text}" for name, text in _scalars(value) if text)
     if isinstance(value, dict):

@@ -12,8 +12,11 @@ __all__ = [
     "ConnectorAccessType",
     "ConnectorConfig",
     "ConnectorField",
+    "ConnectorFieldCondition",
+    "ConnectorFieldContent",
     "ConnectorFieldType",
     "ConnectorListItem",
+    "ConnectorLogin",
     "ConnectorType",
     "ConnectorTypeDescription",
     "ConnectorUsage",
@@ -57,6 +60,16 @@ class ConnectorFieldType(Enumeration):
     BOOLEAN = "BOOLEAN"
     BASE64 = "BASE64"
     ENUM = "ENUM"
+
+
+class ConnectorFieldContent(Enumeration):
+    """What a field holds beyond its type; a value that holds something else is refused when it is given."""
+
+    CERTIFICATES = "CERTIFICATES"
+    PRIVATE_KEY = "PRIVATE_KEY"
+    KEYTAB = "KEYTAB"
+    KRB5_CONF = "KRB5_CONF"
+    SERVICE_ACCOUNT_KEY = "SERVICE_ACCOUNT_KEY"
 
 
 class ConnectorUsage(Model):
@@ -110,8 +123,19 @@ class ConnectorListItem(Model):
     usage: ConnectorUsage | None = None
 
 
+class ConnectorFieldCondition(Model):
+    """Holds where the field at a path, such as `config.sslEnabled`, has a value, in text such as `true`."""
+
+    field: str
+    value: str
+
+
 class ConnectorField(Model):
-    """One field of a connector type's config, secrets or ssl."""
+    """One field of a connector type's config, secrets or ssl.
+
+    With `only_if` it is only for connectors where that holds; `needs` are the paths of fields that must come
+    with it. The whole value must match `pattern` and be from `minimum` to `maximum`.
+    """
 
     name: str
     type: ConnectorFieldType
@@ -119,10 +143,29 @@ class ConnectorField(Model):
     default_value: str | None = None
     allowed_values: list[str] | None = None
     description: str = ""
+    secret: bool = False
+    only_if: ConnectorFieldCondition | None = None
+    needs: list[str] | None = None
+    pattern: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    content: ConnectorFieldContent | None = None
+
+
+class ConnectorLogin(Model):
+    """One way to log in, with the paths of its fields; it is chosen by its condition, or by giving them."""
+
+    display_name: str
+    required_fields: list[str]
+    optional_fields: list[str] | None = None
+    only_if: ConnectorFieldCondition | None = None
 
 
 class ConnectorTypeDescription(Model):
-    """What a type of connector takes, so that a client can draw a form for it."""
+    """What a type of connector takes, so that a client can draw a form for it.
+
+    `logins` are the ways to log in where there are several; a connector has the fields of one of them.
+    """
 
     type: ConnectorType
     display_name: str
@@ -132,6 +175,7 @@ class ConnectorTypeDescription(Model):
     ssl: list[ConnectorField] | None = None
     available: bool = True
     extra: str | None = None
+    logins: list[ConnectorLogin] | None = None
 
 
 class ColumnSchema(Model):

@@ -11,25 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from simulacra.errors import InvalidArgument, PermissionDenied, SourceUnreachable
 
-__all__ = ["allowed_addresses", "check_host", "is_within"]
+__all__ = ["HOST", "allowed_addresses", "is_within"]
 
 # Also what keeps a database client from reading a socket path or a list of hosts out of the field.
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}"
 # RFC 6052 and 8215: the last four bytes are an IPv4 address, which a gateway (NAT64) connects to.
 _NAT64 = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
 _LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def check_host(host: str) -> None:
-    """Checks that a text is a host name or an address, and nothing that a client takes for something else.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if not _HOST.fullmatch(host):
-        raise ValueError(f"{host!r} is not a host name or an IP address")
 
 
 def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -> list[str]:
@@ -40,10 +30,8 @@ def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -
         SourceUnreachable: If the name does not resolve.
         PermissionDenied: If an address is in a denied network.
     """
-    try:
-        check_host(host)
-    except ValueError as error:
-        raise InvalidArgument.of("config.host", str(error)) from None
+    if not re.fullmatch(HOST, host):
+        raise InvalidArgument.of("config.host", f"{host!r} is not a host name or an IP address")
     if not 1 <= port <= 65535:
         raise InvalidArgument.of("config.port", f"{port} is not a port; give 1 to 65535")
     try:

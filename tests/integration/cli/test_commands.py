@@ -76,6 +76,18 @@ def test_resources_are_listed_and_shown(cli: Cli, generator_id: str) -> None:
     assert cli.json("datasets", "list") is not None
 
 
+def test_types_of_connectors_are_described(cli: Cli) -> None:
+    assert len(cli.json("connectors", "types")) == 13
+    assert cli("connectors", "types") == 0
+    assert "AZURE_STORAGE" in cli.out
+    assert cli("connectors", "types", "hive") == 0
+    assert "kerberosKeytab" in cli.out
+    assert "config.kerberosEnabled = true" in cli.out
+    hive = cli.json("connectors", "types", "HIVE")
+    assert [login["display_name"] for login in hive["logins"]] == ["password", "Kerberos"]
+    assert cli("connectors", "types", "postgre") == ExitCode.USAGE
+
+
 def test_a_probe_shows_rows(cli: Cli, generator_id: str) -> None:
     rows = cli.json("probe", generator_id, "--rows", "4", "--seed", "1")
     assert len(rows["people"]) == 4

@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -23,12 +22,13 @@ from simulacra.errors import (
 from simulacra.v1 import connector_pb2
 from simulacra_connector.app import ConnectorComponent, create
 from tests.bigquery import BigQueryServer
+from tests.certificates import service_account_key
 from tests.integration.connector.client import Client
 from tests.integration.connector.conftest import Settings
 from tests.integration.connector.test_writing import DESTINATION, write
 
 BIGQUERY = connector_pb2.CONNECTOR_TYPE_BIGQUERY
-KEY = json.dumps({"project_id": "p", "private_key": "planted-key", "token_uri": "http://169.254.169.254/"})
+KEY = service_account_key(private_key_id="planted-key", token_uri="http://169.254.169.254/")
 
 
 @pytest.fixture

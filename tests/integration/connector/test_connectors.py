@@ -12,7 +12,6 @@ import pytest
 
 from simulacra.domain import ConnectorType
 from simulacra.errors import (
-    DriverMissing,
     InvalidArgument,
     MethodUnimplemented,
     PermissionDenied,
@@ -26,6 +25,7 @@ from simulacra.store.migrations import drift
 from simulacra.v1 import connector_pb2, internal_pb2, sharing_pb2
 from simulacra_connector.app import create
 from simulacra_connector.store import metadata
+from tests.certificates import self_signed, service_account_key
 from tests.integration.connector.client import Client, struct
 from tests.integration.connector.conftest import Settings
 
@@ -89,6 +89,9 @@ async def test_repeated_request_makes_one_connector(ada: Client) -> None:
         (CONFIG | {"port": 1.5}, {}, "config.port"),
         (CONFIG, {"secrets": {"passwort": "x"}}, "secrets.passwort"),
         (CONFIG, {"ssl": {"key": "x"}}, "ssl.key"),
+        (CONFIG, {"ssl": {"rootCertificate": "x"}}, "ssl.rootCertificate"),
+        (CONFIG | {"port": 70000}, {}, "config.port"),
+        (CONFIG | {"host": "https://host"}, {}, "config.host"),
         ({"accountName": "a"}, {"type": connector_pb2.CONNECTOR_TYPE_AZURE_STORAGE}, "config"),
         ({}, {"type": connector_pb2.CONNECTOR_TYPE_FILE_UPLOAD}, "config.type"),
         ({}, {"type": connector_pb2.CONNECTOR_TYPE_UNSPECIFIED}, "config.type"),
@@ -119,15 +122,71 @@ async def test_all_types_are_described(ada: Client) -> None:
     choice = next(field for field in types["ORACLE"].config if field.name == "connectionType")
     assert list(choice.allowed_values) == ["SID", "SERVICE_NAME"]
     assert types["POSTGRES"].available
-    for item in answer.results:
-        if not item.available:
-            config = {
-                field.name: 1 if field.name == "port" else "x" for field in item.config if field.required
-            }
-            config |= {"username": "u"} if item.type == connector_pb2.CONNECTOR_TYPE_HIVE else {}
-            everything = {field.name: "x" for field in item.secrets}
-            with pytest.raises(DriverMissing, match="driver"):
-                await untested(ada, config=config, type=item.type, secrets=everything)
+    [key, principal] = types["DATABRICKS"].logins
+    assert (key.display_name, list(key.required_fields)) == ("access token", ["secrets.accessToken"])
+    assert list(principal.required_fields) == ["config.clientId", "config.tenantId", "secrets.clientSecret"]
+    [_, kerberos] = types["HIVE"].logins
+    assert (kerberos.only_if.field, kerberos.only_if.value) == ("config.kerberosEnabled", "true")
+    keytab = next(field for field in types["HIVE"].secrets if field.name == "kerberosKeytab")
+    assert (keytab.secret, keytab.only_if) == (True, kerberos.only_if)
+    assert keytab.content == connector_pb2.CONNECTOR_FIELD_CONTENT_KEYTAB
+    assert (port.minimum, port.maximum, port.HasField("pattern"), port.secret) == (1, 65535, False, False)
+
+
+async def test_a_form_drawn_from_the_description_makes_a_connector(ada: Client, tmp_path: Path) -> None:
+    certificate, key = (
+        base64.b64encode(file.read_bytes()).decode() for file in self_signed(tmp_path, "client")
+    )
+    contents = {
+        connector_pb2.CONNECTOR_FIELD_CONTENT_CERTIFICATES: certificate,
+        connector_pb2.CONNECTOR_FIELD_CONTENT_PRIVATE_KEY: key,
+        connector_pb2.CONNECTOR_FIELD_CONTENT_KEYTAB: base64.b64encode(b"\x05\x02").decode(),
+        connector_pb2.CONNECTOR_FIELD_CONTENT_KRB5_CONF: "[libdefaults]",
+        connector_pb2.CONNECTOR_FIELD_CONTENT_SERVICE_ACCOUNT_KEY: service_account_key(),
+    }
+    answer = await ada.connectors.ListConnectorTypes(connector_pb2.ListConnectorTypesRequest())
+    for item in answer.results[:-1]:
+        for login in item.logins or [connector_pb2.ConnectorLogin()]:
+            form = drawn(item, login, contents)
+            fields = {"type": item.type, "secrets": form["secrets"], "ssl": form["ssl"]}
+            made = await untested(ada, config=form["config"], **fields) if item.available else None
+            assert made is None or {*made.secrets_set} == {*form["secrets"], *form["ssl"]}
+            for path in login.required_fields or ["config.host"] * (item.type == 2):
+                part, _, name = path.partition(".")
+                lacking = form | {part: {k: v for k, v in form[part].items() if k != name}}
+                fields = {"type": item.type, "secrets": lacking["secrets"], "ssl": lacking["ssl"]}
+                with pytest.raises(InvalidArgument):
+                    await untested(ada, config=lacking["config"], **fields)
+
+
+def drawn(
+    item: connector_pb2.ConnectorTypeDescription,
+    login: connector_pb2.ConnectorLogin,
+    contents: dict[Any, str],
+) -> dict[str, dict[str, Any]]:
+    """Fills in all fields that go with a way to log in, and with TLS, by nothing but the description."""
+    chosen = {login.only_if.field: login.only_if.value} if login.HasField("only_if") else {}
+    chosen.setdefault("config.sslEnabled", "true")
+    ours = {*login.required_fields, *login.optional_fields}
+    others = {p for way in item.logins for p in (*way.required_fields, *way.optional_fields)} - ours
+    form: dict[str, dict[str, Any]] = {"config": {}, "secrets": {}, "ssl": {}}
+    for part, values in form.items():
+        for field in getattr(item, part):
+            path = f"{part}.{field.name}"
+            condition = field.only_if
+            if path in others or (
+                field.HasField("only_if") and chosen.get(condition.field, "false") != condition.value
+            ):
+                continue
+            if field.type == connector_pb2.CONNECTOR_FIELD_TYPE_BOOLEAN:
+                values[field.name] = chosen.get(path, "false") == "true"
+            elif field.type == connector_pb2.CONNECTOR_FIELD_TYPE_INTEGER:
+                values[field.name] = field.minimum
+            elif field.allowed_values:
+                values[field.name] = field.allowed_values[0]
+            else:
+                values[field.name] = contents.get(field.content, "abc")
+    return form
 
 
 async def test_access_type_is_enforced(ada: Client) -> None:
@@ -199,18 +258,25 @@ def stored(folder: Path) -> list[dict[str, Any]]:
 
 
 async def test_secrets_are_encrypted_at_rest_and_keys_rotate(
-    settings: Settings, connect: Callable[..., Client]
+    settings: Settings, connect: Callable[..., Client], tmp_path: Path
 ) -> None:
     old, new = (f"{name}:{base64.b64encode(secrets.token_bytes(32)).decode()}" for name in ("old", "new"))
     folder = settings().data_dir
-    key = base64.b64encode(b"-----BEGIN KEY-----").decode()
-    fields = {"secrets": {"password": PASSWORD}, "ssl": {"sslCertificateKey": key, "rootCertificate": "Y2E="}}
+    certificate, key = (
+        base64.b64encode(file.read_bytes()).decode() for file in self_signed(tmp_path, "client")
+    )
+    public = {"rootCertificate": certificate, "sslCertificate": certificate}
+    fields: dict[str, Any] = {
+        "config": CONFIG | {"sslEnabled": True},
+        "secrets": {"password": PASSWORD},
+        "ssl": public | {"sslCertificateKey": key},
+    }
     first = await create(settings(secret_keys=old))
     await first.start()
     made = await untested(connect(first), **fields)
     await first.stop()
-    assert dict(made.ssl) == {"rootCertificate": "Y2E="}
-    assert list(made.secrets_set) == ["password", "rootCertificate", "sslCertificateKey"]
+    assert dict(made.ssl) == public
+    assert list(made.secrets_set) == ["password", "rootCertificate", "sslCertificate", "sslCertificateKey"]
     everything = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
     assert PASSWORD.encode() not in everything
     assert key.encode() not in everything

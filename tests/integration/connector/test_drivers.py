@@ -16,6 +16,7 @@ from simulacra_connector.drivers.delivery import Delivery, TableToDeliver, deliv
 from simulacra_connector.drivers.sql import as_subquery
 from simulacra_connector.types import TYPES, check_connection
 from tests.bigquery import BigQueryServer
+from tests.certificates import service_account_key
 from tests.tds import TdsServer
 
 
@@ -113,7 +114,7 @@ def test_sql_server_delivers_all_tables_or_none_and_once(sql_server: TdsServer) 
 
 def test_bigquery_runs_a_load_job_once(bigquery: BigQueryServer) -> None:
     connection = check_connection(
-        ConnectorType.BIGQUERY, config={}, secrets={"keyFile": json.dumps({"project_id": "p"})}, ssl=None
+        ConnectorType.BIGQUERY, config={}, secrets={"keyFile": service_account_key()}, ssl=None
     )
     bigquery.run("CREATE TABLE shop.a (id BIGINT)")
     notes = Notes("delivery")

@@ -60,11 +60,17 @@ async def test_connection_that_cannot_be_made(
 async def test_kerberos_wants_its_fields_and_its_library(ada: Client) -> None:
     incomplete = {name: value for name, value in KERBEROS.items() if name != "kerberosKrb5Conf"}
     with pytest.raises(InvalidArgument, match="kerberosKrb5Conf"):
-        await ada.create(incomplete, type=HIVE, secrets={"kerberosKeytab": "AA=="})
-    keytab = base64.b64encode(b"planted-keytab").decode()
+        await ada.create(incomplete, type=HIVE, secrets={"kerberosKeytab": "BQI="})
+    keytab = base64.b64encode(b"\x05\x02planted-keytab").decode()
     with pytest.raises((DriverMissing, InvalidArgument, SourceUnreachable)) as caught:
         await ada.create(KERBEROS, type=HIVE, secrets={"kerberosKeytab": keytab})
     assert keytab not in caught.value.message
+
+
+async def test_kerberos_servers_are_in_no_denied_network(ada: Client) -> None:
+    config = KERBEROS | {"kerberosKrb5Conf": "[realms]\nR = {\nkdc = 169.254.169.254:80\n}"}
+    with pytest.raises(PermissionDenied, match=r"169\.254\.169\.254"):
+        await ada.create(config, type=HIVE, secrets={"kerberosKeytab": "BQI="})
 
 
 class Shop:

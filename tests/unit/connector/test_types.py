@@ -90,13 +90,20 @@ def test_secrets_are_not_in_the_representation() -> None:
 def test_one_complete_way_to_authenticate_is_needed() -> None:
     def azure(config: dict[str, Any], secrets: dict[str, str]) -> Any:
         return check_connection(
-            ConnectorType.AZURE_STORAGE, config={"accountName": "a"} | config, secrets=secrets, ssl=None
+            ConnectorType.AZURE_STORAGE, config={"accountName": "abc"} | config, secrets=secrets, ssl=None
         )
 
     assert azure({}, {"accountKey": "k"})
     assert azure({"clientId": "c", "tenantId": "t"}, {"clientSecret": "s"})
-    with pytest.raises(InvalidArgument, match="accountKey, or clientId and tenantId and clientSecret"):
-        azure({"clientId": "c"}, {"clientSecret": "s"})
+    for config, secrets, fields in (
+        ({}, {}, ["config"]),
+        ({"clientId": "c"}, {"clientSecret": "s"}, ["config.tenantId"]),
+        ({"tenantId": "t"}, {"accountKey": "k"}, ["config.tenantId"]),
+        ({}, {"accountKey": ""}, ["config"]),
+    ):
+        with pytest.raises(InvalidArgument, match="account key") as caught:
+            azure(config, secrets)
+        assert [violation.field for violation in caught.value.violations] == fields
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from impala._thrift_gen.TCLIService.ttypes import TGetOperationStatusReq, TOpera
 from thrift.Thrift import TException
 
 from simulacra.errors import InvalidArgument
+from simulacra_connector.contents import krb5_hosts
 from simulacra_connector.drivers.base import SessionOptions
 from simulacra_connector.drivers.hive.kerberos import kerberos_connection
 from simulacra_connector.drivers.sql import Fault, Link
@@ -26,6 +27,7 @@ __all__ = ["HiveLink"]
 
 # Who does not ask for a password is sent one all the same; the protocol wants one.
 _ANY_PASSWORD = "any"  # noqa: S105
+_KERBEROS_PORT = 88
 _POLLS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _FETCHED_ROWS = 4096
 _RUNNING = (
@@ -80,6 +82,8 @@ class HiveLink(Link):
             "verify_cert": encrypted,
         }
         if config["kerberosEnabled"]:
+            for server in krb5_hosts(str(config["kerberosKrb5Conf"])):
+                allowed_addresses(server, _KERBEROS_PORT, denied_networks=self.options.denied_networks)
             return kerberos_connection(self.parameters, transport, Path(self._files.name))
         return impala.dbapi.connect(
             auth_mechanism="PLAIN",
