@@ -127,6 +127,11 @@ async def test_file_folder_and_pattern_are_tables(client: Client, storage: Stora
     assert (await client.read(id, f"{bucket.name}/t")).to_pydict() == {"n": [0, 1, 2], "x": ["a"] * 3}
     assert (await client.read(id, f"{bucket.name}/t/part-[12]*", columns=["n"], max_rows=1)).num_rows == 1
     assert (await client.read(id, f"{bucket.name}/t/*-1.parquet")).to_pydict() == {"n": [1], "x": ["a"]}
+    bucket.put("t*/a?[1].csv", b"a\n1\n")
+    bucket.put("t*/ab[1].csv", b"a\n2\n")
+    assert (await client.read(id, f"{bucket.name}/t*/a?[1].csv")).to_pydict() == {"a": [1]}
+    assert (await client.read(id, f"{bucket.name}/t*")).to_pydict() == {"a": [1, 2]}
+    assert (await client.read(id, f"{bucket.name}/t*/*b[1].csv")).to_pydict() == {"a": [2]}
     people = await client.read(id, f"{bucket.name}/people.csv")
     assert people.to_pydict() == {"id": ["007", "8"], "born": [datetime.date(2024, 1, 1), None]}
     schema = await client.connectors.GetSchema(
@@ -154,12 +159,15 @@ async def test_what_is_wrong_is_named(client: Client, storage: Storage, bucket: 
         ("bad.parquet", CorruptUpload, r"bad\.parquet"),
         ("nothing.csv", LocationNotFound, r"nothing\.csv"),
         ("nothing/*", LocationNotFound, "nothing"),
+        ("../*/x.csv", InvalidArgument, "location"),
     ]
     for path, error, words in wrong:
         with pytest.raises(error, match=words):
             await client.read(id, f"{bucket.name}/{path}")
     with pytest.raises(LocationNotFound):
         await client.read(id, "no-such-bucket-at-all/x.csv")
+    with pytest.raises(InvalidArgument, match="name the bucket"):
+        await client.read(id, "*/x.csv")
 
 
 async def test_writing_is_staged_and_replaces_only_when_asked(

@@ -1,6 +1,5 @@
 """One session with a bucket: folders of files are tables, read part by part and written as Parquet parts."""
 
-import fnmatch
 import shutil
 import tempfile
 import uuid
@@ -30,7 +29,7 @@ from simulacra_connector.drivers.base import (
     choose_columns,
     location_not_found,
 )
-from simulacra_connector.drivers.buckets.paths import object_path
+from simulacra_connector.drivers.buckets.paths import is_pattern, matches, object_path, pattern_root
 from simulacra_connector.drivers.buckets.writing import FolderWriter
 from simulacra_connector.drivers.delivery import DeliveredTable, Delivery
 from simulacra_connector.drivers.uploads import encoding_of
@@ -252,14 +251,17 @@ class BucketSession:
 
     def _files(self, location: str) -> Sequence[str]:
         path = object_path(location)
+        if is_pattern(path.partition("/")[0]):
+            raise InvalidArgument.of("location", f"{location!r} is a pattern of buckets; name the bucket")
         with self._errors(location):
-            if "*" in path or "?" in path:
-                folder = path[: min(path.find(sign) for sign in "*?" if sign in path)].rpartition("/")[0]
-                found = [file for file in self._visible(folder) if fnmatch.fnmatchcase(file, path)]
-            elif path and self._fs.get_file_info(path).type == pafs.FileType.File:
+            # A name may have the signs of patterns in it; what is there by this very name is meant.
+            kind = self._fs.get_file_info(path).type if path else pafs.FileType.NotFound
+            if kind == pafs.FileType.File:
                 found = [path]
-            else:
+            elif kind == pafs.FileType.Directory or not is_pattern(path):
                 found = list(self._visible(path)) if path else []
+            else:
+                found = [file for file in self._visible(pattern_root(path)) if matches(file, path)]
         if not found:
             raise location_not_found(location, "the format is bucket/path of a file or a folder with files")
         return found
