@@ -95,7 +95,7 @@ class Server:
             open_to_all=(_HEALTH, *REFLECTION_SERVICES, *open_methods),
         )
         self._server = grpc.aio.server(
-            interceptors=[*tracing_server_interceptors(), self._guard],
+            interceptors=[*tracing_server_interceptors(settings.service), self._guard],
             options=[*_OPTIONS, ("grpc.max_receive_message_length", receive_limit)],
         )
         self.services: tuple[str, ...] = ()

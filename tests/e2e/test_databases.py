@@ -12,6 +12,7 @@ import pytest
 from simulacra.client import AsyncSimulacra
 from simulacra.domain import ProgressStatus, StepCode
 from simulacra.errors import JobFailed, SourceAuthenticationFailed
+from tests.collector import Collector, running_collector
 from tests.e2e.platform import Platform, running_platform
 from tests.e2e.scenes import people, step_of, until
 from tests.postgres import PostgresServer
@@ -67,8 +68,19 @@ def database(postgres_server: PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    async with running_platform(tmp_path, SIMULACRA_LOG_LEVEL="debug") as platform:
+async def collector() -> AsyncIterator[Collector]:
+    async with running_collector() as collector:
+        yield collector
+
+
+@pytest.fixture
+async def platform(tmp_path: Path, collector: Collector) -> AsyncIterator[Platform]:
+    settings = {
+        "SIMULACRA_LOG_LEVEL": "debug",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    async with running_platform(tmp_path, **settings) as platform:
         yield platform
 
 
@@ -79,7 +91,7 @@ async def client(platform: Platform) -> AsyncIterator[AsyncSimulacra]:
 
 
 async def test_delivery_outlives_killed_services_and_a_password_is_nowhere(
-    platform: Platform, client: AsyncSimulacra, database: Database
+    platform: Platform, client: AsyncSimulacra, database: Database, collector: Collector
 ) -> None:
     said: list[str] = []
     source = {"type": "POSTGRES", "config": database.config, "secrets": {"password": PASSWORD}}
@@ -147,3 +159,10 @@ async def test_delivery_outlives_killed_services_and_a_password_is_nowhere(
     }
     forms = [secret, repr(PASSWORD)[1:-1].encode(), PASSWORD.replace("\\", "\\\\").encode()]
     assert not [path for path in files if any(form in path.read_bytes() for form in forms)]
+
+    # Spans of the calls that had the password, and of those that failed, whole.
+    assert {"CreateConnector", "UpdateConnector", "TestConnection"} <= collector.names("simulacra-gateway")
+    assert {"CreateConnector", "DeliverTables"} <= collector.names("simulacra-connector")
+    assert collector.failed("simulacra-connector") >= {"CreateConnector", "DeliverTables"}
+    assert not [span for _, span in collector.spans if span.events]  # such as exceptions
+    assert not [sent for sent in collector.requests if any(form in sent for form in forms)]
