@@ -16,7 +16,14 @@ import pymysql
 import pytest
 
 from simulacra.artifacts import ArtifactStore
-from simulacra.errors import AlreadyExists, InvalidArgument, LocationNotFound, SourceUnreachable, StorageFull
+from simulacra.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    InvalidArgument,
+    LocationNotFound,
+    SourceUnreachable,
+    StorageFull,
+)
 from simulacra.v1 import connector_pb2, internal_pb2
 from simulacra_connector.app import ConnectorComponent, create
 from simulacra_connector.drivers.base import TableStream, WriteMode
@@ -342,3 +349,33 @@ async def test_mariadb_delivery_that_died_between_its_two_moments_is_ended(
         assert not writer.finish(target())
     assert sorted(mariadb_server.fetch(f"SHOW TABLES FROM {shop}")) == [("new",), ("old",)]
     assert mariadb_server.fetch(f"SELECT count(*) FROM {shop}.new") == [(3,)]
+
+
+@pytest.mark.postgres
+async def test_lock_of_another_session_is_named_and_waited_for_only_for_a_while(
+    settings: Settings,
+    connect: Callable[..., Client],
+    source: SourceDatabase,
+    mariadb_server: MariaDbServer,
+    shop: str,
+) -> None:
+    impatient = await create(settings(statement_timeout=2))
+    await impatient.start()
+    client = connect(impatient)
+    source.run("CREATE TABLE t (id int)")
+    mariadb_server.run(f"CREATE TABLE {shop}.t (id int) ENGINE = InnoDB")
+    config = {"host": "127.0.0.1", "port": mariadb_server.port, "username": "root"}
+    kind = {"type": connector_pb2.CONNECTOR_TYPE_MARIADB}
+    locking = pymysql.connect(host="127.0.0.1", port=mariadb_server.port, user="root")
+    try:
+        ids = [(await client.create(source.config)).id, (await client.create(config, **kind)).id]
+        with psycopg.connect(source.url) as other, locking, locking.cursor() as cursor:
+            other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(f"LOCK TABLES {shop}.t WRITE")
+            for id, location in zip(ids, ("public.t", f"{shop}.t"), strict=True):
+                with pytest.raises(DeadlineExceeded, match=r"another session .* holds a lock"):
+                    await client.read(id, location)
+        for id, location in zip(ids, ("public.t", f"{shop}.t"), strict=True):
+            assert (await client.read(id, location)).num_rows == 0
+    finally:
+        await impatient.stop()

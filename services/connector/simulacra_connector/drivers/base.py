@@ -34,6 +34,8 @@ __all__ = [
     "location_not_found",
 ]
 
+_LONGEST_LOCK = 30
+
 
 class Canceled(Exception):
     """The caller has gone; the work under way was stopped."""
@@ -133,6 +135,11 @@ class SessionOptions:
     artifacts: ArtifactStore | None = None
     """Where uploaded files are; only their driver reads it."""
     cancellation: Cancellation = field(default_factory=Cancellation)
+
+    @property
+    def lock_timeout(self) -> int:
+        """Seconds to wait for another session's lock on a table."""
+        return max(1, min(_LONGEST_LOCK, self.statement_timeout // 2))
 
 
 class Session(Protocol):

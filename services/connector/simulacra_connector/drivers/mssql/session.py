@@ -39,7 +39,7 @@ class MssqlSession(SqlSession):
     def open_link(self, *, writing: bool) -> Link:
         """Connects. A reading session's transaction is left open, so that hanging up rolls it back."""
         link = MssqlLink(self._parameters, self._options)
-        link.execute("SET LOCK_TIMEOUT 30000")
+        link.execute(f"SET LOCK_TIMEOUT {self._options.lock_timeout * 1000}")
         if not writing:
             [(allowed,)] = link.fetch(_SNAPSHOT)
             level = "SNAPSHOT" if allowed == 1 else "READ COMMITTED"

@@ -30,7 +30,7 @@ _ENCODERS = {type: encode for type, encode in conversions.items() if not isinsta
 """Values go in escaped, and come out as the text that the server sent: Arrow converts whole columns."""
 _SETUP = (
     "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-    "net_write_timeout = 600, lock_wait_timeout = 30"
+    "net_write_timeout = 600, lock_wait_timeout = {lock}, innodb_lock_wait_timeout = {lock}"
 )
 _PLAIN_PASSWORD = (b"mysql_clear_password", b"dialog")
 """Ways to log in that send the password as it is."""
@@ -104,7 +104,7 @@ def _unconnected(connection: Connection, options: SessionOptions, address: str, 
         conv=_ENCODERS,
         local_infile=False,
         program_name="simulacra",
-        init_command=_SETUP,
+        init_command=_SETUP.format(lock=options.lock_timeout),
         ssl=_context(options) if needs_tls else None,
         defer_connect=True,
     )

@@ -72,9 +72,9 @@ def _conninfo(connection: Connection, options: SessionOptions, *, read_only: boo
     config = connection.config
     host, port = str(config["host"]), int(config["port"])
     addresses = allowed_addresses(host, port, denied_networks=options.denied_networks)
-    writing = {"lock_timeout": "30s", "statement_timeout": f"{options.read_timeout}s"}
+    writing = {"statement_timeout": f"{options.read_timeout}s"}
     access = {"default_transaction_read_only": "on"} if read_only else writing
-    settings = _SESSION | access
+    settings = _SESSION | access | {"lock_timeout": f"{options.lock_timeout}s"}
     parameters = {
         "host": ",".join([host] * len(addresses)),
         "hostaddr": ",".join(addresses),
@@ -151,11 +151,15 @@ def _translated(connection: Connection, text: str, sqlstate: str | None, locatio
         "2BP01": InvalidArgument(f"other objects depend on the table to overwrite: {reply}"),
         "53100": StorageFull(f"{where} has no space left: {reply}; free some and try again", host=where),
         "53": SourceUnreachable(f"{where} is out of connections or memory: {reply}", host=where),
-        "55P03": DeadlineExceeded(f"another session at {where} holds a lock on a table: {reply}"),
+        "55P03": DeadlineExceeded(
+            f"another session at {where} holds a lock on a table: {reply}; try again when it has ended"
+        ),
         "40": DeadlineExceeded(f"another session at {where} was in the way: {reply}"),
         "42": InvalidArgument(f"the statement is wrong: {reply}"),
         "0A": InvalidArgument(f"the statement is not possible here: {reply}"),
     }
+    if "due to lock timeout" in text:  # while rows stream, the driver gives no SQLSTATE
+        return errors["55P03"]
     if state == "57014" or "canceling statement" in text:
         if "timeout" in text:
             return DeadlineExceeded(f"{where} took longer than allowed: {reply}")
