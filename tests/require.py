@@ -1,6 +1,6 @@
 """What a test needs of the machine: it skips with the reason, or fails where the need is declared met.
 
-Continuous integration sets `SIMULACRA_TEST_REQUIRE=postgres,mariadb,polyglot,ray`: a missing
+Continuous integration sets `SIMULACRA_TEST_REQUIRE=postgres,mariadb,azurite,...`: a missing
 server fails there.
 """
 
