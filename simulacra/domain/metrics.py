@@ -45,6 +45,7 @@ class Accuracy(Model):
     univariate_max_interval: Interval | None = None
     bivariate_max_interval: Interval | None = None
     coherence_max_interval: Interval | None = None
+    trivariate_max_interval: Interval | None = None
 
 
 class Similarity(Model):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from simulacra_qa.verdict import Finding, Level, Verdict
+from simulacra_qa.verdict import TOO_FEW_ROWS, Finding, Level, Verdict
 
 __all__ = ["consistent", "headline"]
 
@@ -38,6 +38,8 @@ def headline(
     for name, level in [*judged, *((finding.metric, finding.level) for finding in findings)]:
         side = "accuracy" if name in _NOT_PRIVACY else "privacy"
         levels[side] = max(levels[side], level, key=lambda each: _GRAVITY[each])
+    if levels["privacy"] is not Level.POOR and any(finding.metric == TOO_FEW_ROWS for finding in findings):
+        return Finding(Level.NOTE, "headline", _ON_NOTHING)
     tested = "distances" in verdicts
     texts = [_ON_PRIVACY[levels["privacy"]] if tested else "", _ON_ACCURACY[levels["accuracy"]]]
     if not tested and not of_dataset:
@@ -46,6 +48,7 @@ def headline(
     return Finding(gravest, "headline", " ".join(text for text in texts if text))
 
 
+_ON_NOTHING = "There are too few rows to judge: the figures below are no evidence for or against these data."
 _ON_PRIVACY = {
     Level.POOR: "Do not share these data: they tell of single training records.",
     Level.FAIR: "Be careful before you share these data: there is a weak trace of single training records.",

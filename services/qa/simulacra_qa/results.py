@@ -46,6 +46,7 @@ def model_metrics(evaluation: Evaluation) -> ModelMetrics:
         coherence_max_interval=_interval(unfolding.interval if unfolding else None),
         univariate_max_interval=_interval(marginals.univariate_interval),
         bivariate_max_interval=_interval(marginals.bivariate_interval),
+        trivariate_max_interval=_interval(marginals.trivariate_interval),
     )
     return ModelMetrics(
         accuracy=accuracy,
@@ -138,6 +139,7 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "overall_max": marginals.overall_interval,
         "univariate_max": marginals.univariate_interval,
         "bivariate_max": marginals.bivariate_interval,
+        "trivariate_max": marginals.trivariate_interval,
         "dcr_share": distances.dcr_share_interval if distances is not None else None,
     }
     training, holdout, synthetic = evaluation.rows

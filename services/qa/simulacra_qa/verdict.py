@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.judgement import Finding, Level, Verdict, in_percent
@@ -15,11 +16,15 @@ from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import OTHER
 from simulacra_qa.metrics.coherence import Coherence
 from simulacra_qa.metrics.discriminator import Discrimination
+from simulacra_qa.metrics.distances import DistanceScores
 from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.metrics.similarity import Similar
 from simulacra_qa.structure import relation_findings, sequence_findings, utility_findings
 
-__all__ = ["Finding", "Level", "Verdict", "findings", "verdicts"]
+__all__ = ["TOO_FEW_ROWS", "Finding", "Level", "Verdict", "findings", "verdicts"]
+
+TOO_FEW_ROWS = "rows"
+"""What shows that there is too little to judge."""
 
 _SIGNIFICANT = 4.0
 _MISSING_MATTERS = 0.01
@@ -29,7 +34,9 @@ _MOST_PER_KIND = 5
 _STRONG = 0.2
 _FADED = 0.5
 _FEW_ROWS = 200
+_TOO_FEW_ROWS = (100, 20, 100)
 _BETRAYED = 0.001
+_BETRAYED_REACH = 3.29 / 1.96  # of a 95 % interval to one that one in a thousand harmless data sets leave
 _RISKY = 0.02
 _GRAVEST_FIRST = (Level.POOR, Level.FAIR, Level.NOTE, Level.GOOD)
 
@@ -43,7 +50,7 @@ def verdicts(evaluation: Evaluation) -> dict[str, Verdict]:
     if marginals.bivariate:
         result["bivariate"] = _accuracy("Pairs", marginals.bivariate, marginals.bivariate_interval)
     if marginals.trivariate:
-        result["trivariate"] = _accuracy("Triples", marginals.trivariate, None)
+        result["trivariate"] = _accuracy("Triples", marginals.trivariate, marginals.trivariate_interval)
     if evaluation.coherence is not None:
         result["coherence"] = _unfolding(evaluation.coherence)
     parts = [result[name] for name in ("univariate", "bivariate", "coherence") if name in result]
@@ -116,7 +123,7 @@ def _unfolding(found: Coherence) -> Verdict:
 
 def _realism(found: Discrimination) -> Verdict:
     over = found.synthetic - max(found.holdout, 0.5)
-    if over <= 0.03:
+    if over <= max(0.03, _chance(found.records)):
         level, text = Level.GOOD, "A classifier cannot tell synthetic from training records."
     elif over <= 0.15:
         level, text = (
@@ -132,7 +139,7 @@ def _alike(found: Similar) -> Verdict:
     expected = found.cosine_holdout if found.cosine_holdout is not None else 1.0
     if found.cosine_synthetic < expected - 0.02:
         level, text = Level.POOR, "Read as texts, synthetic records differ from training records on average."
-    elif (found.auc_synthetic or 0.5) - max(found.auc_holdout or 0.5, 0.5) > 0.1:
+    elif (found.auc_synthetic or 0.5) - max(found.auc_holdout or 0.5, 0.5) > max(0.1, _chance(found.records)):
         level, text = Level.FAIR, "Read as texts, synthetic records agree on average but can be told apart."
     else:
         level, text = Level.GOOD, "Read as texts, synthetic records are like training records."
@@ -147,7 +154,7 @@ def _privacy(evaluation: Evaluation) -> Verdict:
             Level.POOR,
             "Closer to the training records than to records that were never seen: some were copied.",
         )
-    elif distances.dcr_share_interval.low > 0.5 and distances.dcr_share > 0.52:
+    elif _shines_through(distances):
         level, text = (
             Level.POOR,
             "Closer to the training records than to records that were never seen: single ones shine through.",
@@ -163,6 +170,12 @@ def _too_identical(evaluation: Evaluation) -> bool:
     distances = evaluation.distances
     assert distances is not None
     return _z(distances.ims_training, distances.ims_holdout, distances.records) > _SIGNIFICANT
+
+
+def _shines_through(distances: DistanceScores) -> bool:
+    """Tells whether more synthetic records are closer to training than chance and a weak trace explain."""
+    over = distances.dcr_share - 0.5
+    return over > 0.02 and over > _BETRAYED_REACH * (distances.dcr_share - distances.dcr_share_interval.low)
 
 
 def _copies(evaluation: Evaluation) -> Iterator[Finding]:
@@ -181,12 +194,12 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
     if distances.dcr_share_interval.low > 0.5:
         if copied:
             why = "the copies are among them."
-        elif distances.dcr_share > 0.52:
+        elif _shines_through(distances):
             why = "single records shine through."
         else:
             why = "a weak trace, which one in forty harmless data sets shows too."
         yield Finding(
-            Level.POOR if copied or distances.dcr_share > 0.52 else Level.FAIR,
+            Level.POOR if copied or _shines_through(distances) else Level.FAIR,
             "dcr_share",
             f"{in_percent(distances.dcr_share)} of the synthetic records are closer to a training than to a "
             f"holdout record, where 50 % is expected: {why}",
@@ -265,10 +278,13 @@ def _means(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
 def _dependence(evaluation: Evaluation) -> Iterator[Finding]:
     before, after = evaluation.association_training, evaluation.association_synthetic
     upper = np.triu_indices(len(before), 1)
-    strong = before[upper] > _STRONG
+    chance = _chance_links(evaluation)
+    strong = (before > np.maximum(_STRONG, chance))[upper]
     if not strong.any():
         return
-    kept = float(after[upper][strong].sum() / before[upper][strong].sum())
+    # What few rows leave open is not lost.
+    found = np.where(before - after > chance, after, before)
+    kept = float(found[upper][strong].sum() / before[upper][strong].sum())
     if kept >= 1 - (1 - _FADED) / 2:
         return
     worst = int((before[upper] - after[upper]).argmax())
@@ -281,6 +297,18 @@ def _dependence(evaluation: Evaluation) -> Iterator[Finding]:
         f"training data, {after[upper][worst]:.2f} in the synthetic data (0 is independent, 1 is "
         "determined).",
     )
+
+
+def _chance_links(evaluation: Evaluation) -> npt.NDArray[np.float64]:
+    """Returns how strongly independent columns may seem to be linked in so few rows, for each pair.
+
+    The square of Cramér's V, times rows and the degrees of freedom of the shorter side, is a chi square.
+    """
+    freedom = np.array([max(bins.size - 1, 1) for bins in evaluation.data.bins], np.float64)
+    rows = min(evaluation.rows[0], evaluation.rows[2])
+    deviation = np.sqrt(2 * np.outer(freedom, freedom)) / np.minimum.outer(freedom, freedom) / rows
+    links: npt.NDArray[np.float64] = np.sqrt(_SIGNIFICANT * deviation)
+    return links
 
 
 def _unnamed(evaluation: Evaluation) -> Iterator[tuple[float, Finding]]:
@@ -315,13 +343,21 @@ def _few_rows(evaluation: Evaluation) -> Iterator[Finding]:
         f"{rows:,} {name}" for name, rows in zip(names, evaluation.rows, strict=True) if 0 < rows < _FEW_ROWS
     ]
     if few:
-        yield Finding(
-            Level.NOTE, "overall", f"There are only {' and '.join(few)} rows; all figures are rough."
-        )
+        text = f"There are few rows ({', '.join(few)}); all figures are rough."
+        yield Finding(Level.NOTE, TOO_FEW_ROWS if _too_few(evaluation) else "overall", text)
+
+
+def _too_few(evaluation: Evaluation) -> bool:
+    return any(0 < rows < least for rows, least in zip(evaluation.rows, _TOO_FEW_ROWS, strict=True))
 
 
 def _first(found: Iterator[tuple[float, Finding]]) -> list[Finding]:
     return [finding for _, finding in sorted(found, key=lambda pair: -pair[0])[:_MOST_PER_KIND]]
+
+
+def _chance(records: int) -> float:
+    """Returns how far chance takes an AUC of two samples of so many records from 1/2: 3 standard errors."""
+    return 3 / math.sqrt(6 * max(records, 1))
 
 
 def _z(left: float, right: float, rows: int) -> float:

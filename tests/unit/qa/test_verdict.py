@@ -153,3 +153,45 @@ def test_columns_that_only_the_synthetic_data_have_are_named(
     (finding,) = findings(evaluate(*halves, synthetic))
     assert finding.level == Level.FAIR
     assert "“name”, “id”. Nothing here judges them" in finding.text
+
+
+@pytest.mark.parametrize(("training", "holdout", "synthetic"), [(500, 500, 500), (400, 40, 30), (30, 30, 30)])
+def test_few_harmless_rows_are_no_reason_for_alarm(training: int, holdout: int, synthetic: int) -> None:
+    poor = 0
+    for draw in range(5):
+        parts = [population(rows, 10 * draw + i) for i, rows in enumerate((training, holdout, synthetic))]
+        evaluation = evaluate(*parts, seed=draw, embed=False)
+        document = Intent().document(metrics_document(evaluation), evaluation)
+        assert document["verdicts"]["distances"]["level"] != "poor"
+        poor += document["headline"]["level"] == "poor"
+        assert ("too few rows to judge" in document["headline"]["text"]) == (synthetic < 100)
+    assert poor == 0
+
+
+def test_single_rows_are_no_evidence() -> None:
+    evaluation = evaluate(*(population(1, seed) for seed in (1, 2, 3)))
+    document = Intent().document(metrics_document(evaluation), evaluation)
+    assert document["headline"]["level"] == "note"
+    assert "too few rows to judge" in document["headline"]["text"]
+    low, high = document["intervals"]["dcr_share"]
+    assert low < 0.5 < high
+    accuracy = model_metrics(evaluation).accuracy
+    assert accuracy is not None
+    assert accuracy.univariate_max is not None
+    assert accuracy.univariate_max < 1
+
+
+def test_copies_are_told_however_few_rows_there_are() -> None:
+    training, holdout = population(40, 1), population(40, 2)
+    evaluation = evaluate(training, holdout, training, embed=False)
+    document = Intent().document(metrics_document(evaluation), evaluation)
+    assert document["headline"]["text"].startswith("Do not share these data")
+
+
+def test_every_ceiling_has_an_interval(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    accuracy = model_metrics(evaluate(*halves, population(4000, 3), embed=False)).accuracy
+    assert accuracy is not None
+    for name in ("overall", "univariate", "bivariate", "trivariate"):
+        interval = getattr(accuracy, f"{name}_max_interval")
+        assert interval.low < getattr(accuracy, f"{name}_max") < interval.high
+        assert interval.low < getattr(accuracy, name)

@@ -21,6 +21,7 @@ __all__ = ["Discretised", "Interval", "Marginals", "Reference", "Score", "Subjec
 
 _MOST_TRIPLES = 10_000
 _RESAMPLED_GROUPS = 300
+_RESAMPLED_TRIPLES = 60
 _RESAMPLES = 24
 _CLUSTERED_TRIPLES = 100
 _NORMAL_95 = 1.959964
@@ -91,6 +92,7 @@ class Marginals:
     counts: dict[Group, Counts] = field(default_factory=dict)
     univariate_interval: Interval | None = None
     bivariate_interval: Interval | None = None
+    trivariate_interval: Interval | None = None
     overall_interval: Interval | None = None
 
 
@@ -127,7 +129,7 @@ def measure(
         result.counts[column,] = counter.count((column,)).astype(np.int32)
     clustered = subjects.ceiling(reference, rng) if subjects else None
     groups = [*itertools.combinations(range(width), 1), *pairs, *triples]
-    resampled = min(len(pairs), _RESAMPLED_GROUPS) * _RESAMPLES // 2
+    resampled = (min(len(pairs), _RESAMPLED_GROUPS) + min(len(triples), _RESAMPLED_TRIPLES)) * _RESAMPLES // 2
     for done, group in enumerate(groups):
         counts = counter.count(group)
         score = _score(group, counts, reference, ceiling)
@@ -244,54 +246,52 @@ def _add_intervals(
         a, b = a * units // data.original_rows, b * units // data.original_rows
     if a < 2 or b < 2:
         return
-    scores = (result.univariate, result.bivariate)
-    chosen = [_some([score.columns for score in group], rng) for group in scores]
-    tvds = np.full((_RESAMPLES, 2), np.nan)
     sides = np.full((_RESAMPLES, units), 2, np.int32)
     for row in sides:
         order = rng.permutation(units)
         row[order[:a]], row[order[a : a + b]] = 0, 1
     if subjects is not None:
         sides = sides[:, subjects.of_rows[: data.original_rows]]
-    for level, groups in enumerate(chosen):
-        if groups:
-            tvds[:, level] = np.mean([_divided(data, group, sides) for group in groups], axis=0)
-    shrink = [
-        float(np.mean([ceiling.continuation(_original(result.counts[g])) for g in groups])) if groups else 1.0
-        for groups in chosen
-    ]
-    spread = (tvds - tvds.mean(axis=0)) * shrink
-    result.univariate_interval = _interval(scores[0], spread[:, 0])
-    if scores[1]:
-        result.bivariate_interval = _interval(scores[1], spread[:, 1])
-        middle = (np.mean([s.ceiling for s in scores[0]]) + np.mean([s.ceiling for s in scores[1]])) / 2
-        result.overall_interval = _around(float(middle), spread.mean(axis=1))
+    levels = (
+        (result.univariate, _RESAMPLED_GROUPS),
+        (result.bivariate, _RESAMPLED_GROUPS),
+        (result.trivariate, _RESAMPLED_TRIPLES),
+    )
+    spreads = []
+    for scores, most in levels:
+        divided = [_divided(data, group, sides) for group in _some([s.columns for s in scores], rng, most)]
+        shrink = [ceiling.continuation(counts) for _, counts in divided]
+        tvds = np.mean([tvd for tvd, _ in divided], axis=0) if divided else np.full(_RESAMPLES, np.nan)
+        spreads.append((tvds - tvds.mean()) * (float(np.mean(shrink)) if shrink else 1.0))
+    result.univariate_interval, result.bivariate_interval, result.trivariate_interval = (
+        _interval(scores, spread) for (scores, _), spread in zip(levels, spreads, strict=True)
+    )
+    if result.bivariate:
+        middles = [np.mean([score.ceiling for score in scores]) for scores, _ in levels[:2]]
+        spread = np.mean(spreads[:2], axis=0)
+        result.overall_interval = _around(float(np.mean(middles)), spread)
     else:
         result.overall_interval = result.univariate_interval
 
 
-def _original(counts: Counts) -> Counts:
-    original = counts[0] + counts[1]
-    present: Counts = original[original > 0]
-    return present
-
-
-def _some(groups: Sequence[Group], rng: np.random.Generator, most: int = _RESAMPLED_GROUPS) -> list[Group]:
+def _some(groups: Sequence[Group], rng: np.random.Generator, most: int) -> list[Group]:
     if len(groups) <= most:
         return list(groups)
     return [groups[i] for i in np.sort(rng.choice(len(groups), most, replace=False))]
 
 
-def _divided(data: Discretised, group: Group, sides: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    key = np.zeros(data.original_rows, np.int32)
-    for column in group:
-        key = key * np.int32(data.bins[column].size) + data.codes[column, : data.original_rows]
+def _divided(
+    data: Discretised, group: Group, sides: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.float64], Counts]:
+    """Returns the TVD of each division of the original rows, and the row counts of the cells that occur."""
+    keys = _keys_of(data, group)
+    counts = np.bincount(keys)
     # Only cells that occur matter, and there are few of them.
-    present, cell = np.unique(key, return_inverse=True)
-    size = len(present)
-    return np.array(
-        [_tvd(*np.bincount(side * size + cell, minlength=3 * size).reshape(3, size)[:2]) for side in sides]
-    )
+    occurs = counts > 0
+    size = int(occurs.sum())
+    cell = (np.cumsum(occurs, dtype=np.int32) - 1)[keys]
+    tvds = [_tvd(*np.bincount(side * size + cell, minlength=3 * size).reshape(3, size)[:2]) for side in sides]
+    return np.array(tvds), counts[occurs]
 
 
 def _interval(scores: Sequence[Score], spread: npt.NDArray[np.float64]) -> Interval | None:

@@ -20,6 +20,9 @@ __all__ = ["Ceiling"]
 
 _EXACT_UP_TO = 200
 _STEPS = 16
+_SCALES = 3
+_SMALL_PART = 64
+_GRID = 400
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +54,7 @@ class Ceiling:
         self.parts = (a, b)
         self._splits = [
             _Split(a_, b_, _expected_differences(original_rows, a_, b_))
-            for scale in (1, 2, 4)
+            for scale in (2**i for i in range(_SCALES))
             if (a_ := a // scale) >= 1 and (b_ := b // scale) >= 1
         ]
         wanted = _effective(reference_rows, sample_rows)
@@ -59,16 +62,18 @@ class Ceiling:
 
     def expected_tvd(self, cells: npt.NDArray[np.int64]) -> float:
         """Returns the expected TVD of a distribution whose cells have these row counts in the original."""
-        if len(self._splits) < 3:
+        if not self._splits:
             return 0.0
-        full, half, quarter = (0.5 * float(split.table[cells].sum()) for split in self._splits)
-        return full * self.continued(full, half, quarter)
+        return self._divided(cells)[0] * self.continuation(cells)
 
     def continuation(self, cells: npt.NDArray[np.int64]) -> float:
         """Returns by how much the TVD shrinks from the largest possible division to the wanted sizes."""
-        if len(self._splits) < 3:
-            return 1.0
-        return self.continued(*(0.5 * float(split.table[cells].sum()) for split in self._splits))
+        # Parts of a few rows show no slope; they are taken as they are.
+        return self.continued(*self._divided(cells)) if len(self._splits) == _SCALES else 1.0
+
+    def _divided(self, cells: npt.NDArray[np.int64]) -> list[float]:
+        """Returns the expected TVD of each division."""
+        return [0.5 * float(split.table[cells].sum()) for split in self._splits]
 
     def continued(self, full: float, half: float, quarter: float) -> float:
         """Returns the factor from the largest division to the wanted sizes, given the TVDs of three sizes."""
@@ -101,6 +106,14 @@ def _expected_differences(rows: int, a: int, b: int) -> Floats:
     x, j = np.arange(few + 1), np.arange(few + 1)[:, None]
     difference = np.abs(x / a - (j - x) / b)
     expected[: few + 1] = into_either @ (into_a * difference).sum(axis=1)
+    if b <= _SMALL_PART and few < rows:
+        # A normal distribution is no likeness of so few rows; how many fall into part a hardly varies then.
+        grid = np.unique(np.geomspace(few + 1, rows, _GRID).astype(np.int64))
+        y = np.arange(b + 1)[None, :]
+        log_p = _log_choose(logs, grid[:, None], y) + _log_choose(logs, rows - grid[:, None], b - y)
+        chances = np.exp(log_p - _log_choose(logs, np.array(rows), np.array(b)))
+        found = (chances * np.abs((grid[:, None] - y) / (rows - b) - y / b)).sum(axis=1)
+        expected[few + 1 :] = np.interp(k[few + 1 :], grid, found)
     return expected
 
 
@@ -108,14 +121,15 @@ def _hypergeometric(logs: Floats, rows: int, most: int, drawn: int) -> Floats:
     """Returns P(x of k rows are drawn) as a matrix (k, x) for k, x = 0..most; zero where k > `rows`."""
     k = np.arange(most + 1)[:, None]
     x = np.arange(most + 1)[None, :]
-    possible = (x <= k) & (k <= rows) & (x <= drawn) & (drawn - x <= rows - k)
-
-    def choose(n: npt.NDArray[np.int64], r: npt.NDArray[np.int64]) -> Floats:
-        n, r = np.broadcast_arrays(n, r)
-        ok = (r >= 0) & (r <= n) & (n >= 0)
-        n, r = np.where(ok, n, 0), np.where(ok, r, 0)
-        return np.asarray(logs[n] - logs[r] - logs[n - r])
-
     total = logs[rows] - logs[drawn] - logs[rows - drawn]
-    log_p = choose(k, x) + choose(rows - k, drawn - x) - total
-    return np.where(possible, np.exp(np.where(possible, log_p, 0.0)), 0.0)
+    log_p = _log_choose(logs, k, x) + _log_choose(logs, rows - k, drawn - x) - total
+    chances: Floats = np.exp(log_p)
+    return chances
+
+
+def _log_choose(logs: Floats, n: npt.NDArray[np.int64], r: npt.NDArray[np.int64]) -> Floats:
+    """Returns the logarithm of n over r; minus infinity where that is zero."""
+    n, r = np.broadcast_arrays(n, r)
+    possible = (r >= 0) & (r <= n) & (n >= 0)
+    n, r = np.where(possible, n, 0), np.where(possible, r, 0)
+    return np.where(possible, logs[n] - logs[r] - logs[n - r], -np.inf)

@@ -16,6 +16,7 @@ _BLOCK = 1024
 _QUANTILES = 101
 _NORMAL_95 = 1.959964
 _TIE = 1e-6
+_IMAGINED = 2
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,8 +68,13 @@ def _share(to_training: Floats, to_holdout: Floats, record: npt.NDArray[np.int64
     tied = np.abs(to_training - to_holdout) <= _TIE
     closer = np.where(tied, 0.5, (to_training < to_holdout).astype(np.float64))
     share = float(closer.mean())
+    # Two imagined records on either side keep the interval honest where there are few, or all agree
+    # (Agresti and Coull, The American Statistician 52, 1998).
+    size = len(closer) + 2 * _IMAGINED
+    middle = (float(closer.sum()) + _IMAGINED) / size
     # Synthetic records that share their nearest record are one piece of evidence, not several.
     _, cluster = np.unique(record, return_inverse=True)
-    sums = np.bincount(cluster, weights=closer - share)
-    error = float(np.sqrt((sums**2).sum())) / len(closer)
-    return share, Interval(max(share - _NORMAL_95 * error, 0.0), min(share + _NORMAL_95 * error, 1.0))
+    sums = np.bincount(cluster, weights=closer - middle)
+    error = float(np.sqrt((sums**2).sum() + _IMAGINED * (middle**2 + (1 - middle) ** 2))) / size
+    low, high = middle - _NORMAL_95 * error, middle + _NORMAL_95 * error
+    return share, Interval(max(min(low, share), 0.0), min(max(high, share), 1.0))
