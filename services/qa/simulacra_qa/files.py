@@ -1,7 +1,8 @@
 """Reads tables from local files, for use without a platform: Parquet, Feather, CSV, TSV, JSON lines.
 
 Types come from the files where they have them. In text files whole columns of numbers, truth values and ISO
-dates or times are read as such, and empty cells are missing; everything else stays text.
+dates or times are read as such, and empty cells are missing; everything else stays text. Rows' labels that
+pandas wrote without a name are left out.
 """
 
 import csv
@@ -17,6 +18,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from simulacra.errors import InvalidArgument
+from simulacra.frames import unnamed_index
 
 __all__ = ["FILE_FORMATS", "read_table"]
 
@@ -48,6 +50,7 @@ def read_table(path: str | Path, *, role: str = "path") -> pa.Table:
         table = read(file)
     except (pa.ArrowException, gzip.BadGzipFile, UnicodeDecodeError, csv.Error, EOFError) as error:
         raise InvalidArgument.of(role, f'"{file.name}" cannot be read: {error}') from error
+    table = table.drop_columns(unnamed_index(table.schema))
     if not table.num_columns:
         raise InvalidArgument.of(role, f'"{file.name}" has no columns')
     return table
@@ -64,11 +67,14 @@ def _delimited(file: Path) -> pa.Table:
     if not head.strip():
         raise pa.ArrowInvalid("it is empty")
     with pa.input_stream(file, compression="detect") as source:
-        return pa.csv.read_csv(
+        table = pa.csv.read_csv(
             source,
             parse_options=pa.csv.ParseOptions(delimiter=_delimiter(head, file), newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, null_values=_MISSING),
         )
+    # As the platform names the columns of uploads.
+    names = enumerate(table.column_names, start=1)
+    return table.rename_columns([name.strip() or f"unnamed_{number}" for number, name in names])
 
 
 # As the most used reader of CSV files has it, so that the same file gives the same table in both.

@@ -87,6 +87,24 @@ def test_same_seed_gives_the_same_numbers_and_the_reference_changes_them(
     assert first != other
 
 
+def test_row_labels_that_pandas_wrote_are_no_column(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, files: list[str]
+) -> None:
+    frame = pd.read_parquet(files[0])
+    frame[frame.age > 20].to_parquet(tmp_path / "filtered.parquet")
+    code, out, err = run(capsys, str(tmp_path / "filtered.parquet"), *files[1:], "--no-embed", "--json")
+    assert code == 0, err
+    assert "__index_level_0__" not in out
+    frame.set_index("group").to_parquet(tmp_path / "named.parquet")
+    assert read_table(tmp_path / "named.parquet").column_names == ["age", "income", "day", "group"]
+
+
+def test_columns_of_text_files_are_named_as_the_platform_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "labelled.csv"
+    people(3, 1).rename(columns={"age": " age "}).to_csv(path)
+    assert read_table(path).column_names == ["unnamed_1", "age", "group", "income", "day"]
+
+
 def test_without_holdout_there_are_no_distances(capsys: pytest.CaptureFixture[str], files: list[str]) -> None:
     code, out, _ = run(capsys, files[0], "-", files[2], "--json")
     assert code == 0

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -229,6 +230,28 @@ def test_parquet_keeps_exact_types(tmp_path: Path) -> None:
         }
     )
     assert read(parquet(table), "a.parquet", tmp_path).equals(table)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_unnamed_row_labels_of_frames_are_no_column(name: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": [31, 17, 45, 29]})
+    labelled = pa.Table.from_pandas(frame[frame.age > 20])
+    assert "__index_level_0__" in labelled.column_names
+    named = pa.Table.from_pandas(frame.set_index(pd.Index([7, 8, 9, 6], name="id")))
+    plain = pa.table({"age": [31, 45], "__index_level_0__": [1, 2]})
+    for table, columns in (
+        (labelled, ["age"]),
+        (named, ["age", "id"]),
+        (plain, ["age", "__index_level_0__"]),
+        (labelled.replace_schema_metadata({b"pandas": b"["}), ["age", "__index_level_0__"]),
+    ):
+        sink = io.BytesIO()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        data = parquet(table) if name.endswith(".parquet") else sink.getvalue()
+        result = read(data, name, tmp_path)
+        assert result.column_names == columns
+        assert result.column("age").to_pylist() == table.column("age").to_pylist()
 
 
 def test_physical_forms_are_simplified(tmp_path: Path) -> None:

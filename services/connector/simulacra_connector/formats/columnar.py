@@ -10,6 +10,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from simulacra.errors import UnsupportedData
+from simulacra.frames import unnamed_index
 from simulacra_connector.formats.limits import FileLimits, bounded, check_names, corrupt, too_large
 
 __all__ = ["ColumnarFile", "canonical_type"]
@@ -73,9 +74,11 @@ class ColumnarFile:
             schema = self._open_parquet(source) if parquet else self._open_arrow(source)
         except (pa.ArrowException, OSError, EOFError) as error:
             raise self._corrupt(error) from error
-        check_names(schema.names, file_name, limits)
+        labels = unnamed_index(schema)
+        fields = [field for field in schema if field.name not in labels]
+        check_names([field.name for field in fields], file_name, limits)
         self.schema = pa.schema(
-            [pa.field(field.name, canonical_type(field), metadata=frame_type(field)) for field in schema]
+            [pa.field(field.name, canonical_type(field), metadata=frame_type(field)) for field in fields]
         )
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
