@@ -16,7 +16,7 @@ import pytest
 
 from tests.require import require
 
-__all__ = ["MariaDbServer", "mariadb_server"]
+__all__ = ["MariaDbServer", "mariadb_available", "mariadb_server"]
 
 _USER = "mysql"
 
@@ -78,11 +78,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def mariadb_available() -> bool:
+    """Tells whether this machine has a server."""
+    return shutil.which("mariadb-install-db") is not None
+
+
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDbServer]:
     """A MariaDB server for the test session; skips where there is none (`apt install mariadb-server`)."""
-    available = shutil.which("mariadb-install-db") is not None
-    require("mariadb", available, "no MariaDB server binaries; apt install mariadb-server brings them")
+    require(
+        "mariadb", mariadb_available(), "no MariaDB server binaries; apt install mariadb-server brings them"
+    )
     with tempfile.TemporaryDirectory(prefix="simulacra-mariadb-") as name:
         server = MariaDbServer(Path(name))
         try:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.require import require
@@ -53,6 +54,18 @@ class PostgresServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=30)
+            self._process = None
+
+    def kill(self) -> None:
+        """Kills all processes of the server with SIGKILL."""
+        if self._process is not None:
+            parent = psutil.Process(self._process.pid)
+            family = [parent, *parent.children(recursive=True)]
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait(timeout=30)
+            psutil.wait_procs(family, timeout=30)
             self._process = None
 
     def new_database(self) -> str:

@@ -1,13 +1,9 @@
 """Sources and destinations that die, fill up or change under way: clear errors, nothing half done, once."""
 
 import asyncio
-import os
-import pwd
-import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import psycopg
@@ -21,8 +17,6 @@ from simulacra.errors import (
     DeadlineExceeded,
     InvalidArgument,
     LocationNotFound,
-    SourceUnreachable,
-    StorageFull,
 )
 from simulacra.v1 import connector_pb2, internal_pb2
 from simulacra_connector.app import ConnectorComponent, create
@@ -32,8 +26,6 @@ from simulacra_connector.drivers.mysql.writing import TableWriter, Target
 from tests.integration.connector.client import Client
 from tests.integration.connector.conftest import Settings, SourceDatabase
 from tests.mariadb import MariaDbServer
-from tests.postgres import PostgresServer, postgres_binaries, running_postgres
-from tests.require import require
 
 DESTINATION = connector_pb2.CONNECTOR_ACCESS_TYPE_DESTINATION
 ROWS = 300_000
@@ -47,21 +39,6 @@ def artifacts(component: ConnectorComponent, settings: Settings) -> ArtifactStor
     child = {"id": range(ROWS), "parent": [i % 1000 for i in range(ROWS)], "text": ["some text"] * ROWS}
     store.write_table("t/child", pa.table(child))
     return store
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """A server that tests may kill."""
-    binaries = postgres_binaries()
-    require("postgres", binaries is not None, "no Postgres server binaries")
-    assert binaries is not None
-    with running_postgres(binaries) as server:
-        yield server
-
-
-@pytest.fixture
-def database(server: PostgresServer) -> SourceDatabase:
-    return SourceDatabase(server.new_database())
 
 
 def delivery(id: str, location: str = "public", **changes: Any) -> internal_pb2.DeliverTablesRequest:
@@ -93,71 +70,6 @@ def copying(database: SourceDatabase) -> bool:
     """Tells whether the larger table is on its way."""
     progress = "SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 2000"
     return bool(database.fetch(progress))
-
-
-@pytest.mark.postgres
-async def test_delivery_outlives_a_restart_of_the_server(
-    ada: Client, server: PostgresServer, database: SourceDatabase, artifacts: ArtifactStore
-) -> None:
-    id = (await ada.create(database.config, access_type=DESTINATION)).id
-    delivering = asyncio.create_task(deliver(ada, delivery(id)))
-    await until(lambda: copying(database))
-    server.stop()
-    server.start()
-    assert await delivering == {"parent": 1000, "child": ROWS}
-    assert database.fetch("SELECT count(*), count(DISTINCT id) FROM child") == [(ROWS, ROWS)]
-    assert database.fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(2,)]
-    # What was delivered is not delivered again, though the tables are there now; another delivery is refused.
-    assert await deliver(ada, delivery(id)) == {"parent": 1000, "child": ROWS}
-    with pytest.raises(AlreadyExists):
-        await deliver(ada, delivery(id, delivery_id="two"))
-
-
-@pytest.mark.postgres
-async def test_reading_outlives_a_restart_of_the_server(
-    ada: Client, server: PostgresServer, database: SourceDatabase
-) -> None:
-    database.run("CREATE TABLE t AS SELECT i AS id, repeat('x', 100) AS x FROM generate_series(1, 400000) i")
-    id = (await ada.create(database.config)).id
-    request = internal_pb2.PullTableRequest(connector_id=id, location="public.t", artifact_name="t/t")
-    events: list[internal_pb2.PullTableProgress] = []
-    async for event in ada.internal.PullTable(request):
-        if not events:
-            server.stop()
-            server.start()
-        events.append(event)
-    assert events[-1].done
-    assert events[-1].rows == 400_000
-
-
-@pytest.mark.postgres
-async def test_a_server_that_stays_away_is_an_error_and_changes_nothing(
-    settings: Settings,
-    connect: Callable[..., Client],
-    server: PostgresServer,
-    database: SourceDatabase,
-    artifacts: ArtifactStore,
-) -> None:
-    impatient = await create(settings(retry_seconds=0))
-    await impatient.start()
-    client = connect(impatient)
-    try:
-        database.run(
-            "CREATE TABLE parent (id int PRIMARY KEY, x text)", "INSERT INTO parent VALUES (-1, 'old')"
-        )
-        id = (await client.create(database.config, access_type=DESTINATION)).id
-        request = delivery(id, overwrite_tables=True)
-        delivering = asyncio.create_task(deliver(client, request))
-        await until(lambda: copying(database))
-        server.stop()
-        with pytest.raises(SourceUnreachable, match="127"):
-            await delivering
-        server.start()
-        assert database.fetch("SELECT id FROM parent") == [(-1,)]
-        assert database.fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
-        assert await deliver(client, request) == {"parent": 1000, "child": ROWS}
-    finally:
-        await impatient.stop()
 
 
 @pytest.mark.postgres
@@ -219,45 +131,6 @@ async def test_calls_beyond_the_limit_of_a_source_wait(
         assert [call.result().num_rows for call in calls] == [1] * 6
     finally:
         await narrow.stop()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 12 megabytes for the server's user."""
-    folder = tmp_path.parent / f"disk-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    require("small_disk", mounted, "only root can mount the small disk that this test fills")
-    try:
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        entry = pwd.getpwnam("postgres")
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.mark.postgres
-async def test_full_disk_is_told_and_changes_nothing(
-    ada: Client, database: SourceDatabase, small_disk: Path, artifacts: ArtifactStore
-) -> None:
-    name = database.config["database"]
-    database.run(
-        f"CREATE TABLESPACE small LOCATION '{small_disk}'",
-        f"ALTER DATABASE {name} SET default_tablespace = small",
-    )
-    database.run("CREATE TABLE parent (id int PRIMARY KEY, x text)", "INSERT INTO parent VALUES (-1, 'old')")
-    id = (await ada.create(database.config, access_type=DESTINATION)).id
-    request = delivery(id, overwrite_tables=True)
-    with pytest.raises(StorageFull, match="no space left"):
-        await deliver(ada, request)
-    assert database.fetch("SELECT id FROM parent") == [(-1,)]
-    assert database.fetch("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(1,)]
-    database.run(f"ALTER DATABASE {name} RESET default_tablespace")
-    assert await deliver(ada, request) == {"parent": 1000, "child": ROWS}
 
 
 @pytest.fixture

@@ -56,7 +56,10 @@ class MySqlSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing does not read what is left of a result; the server notices and stops.
+        # Closing does not read what is left of a result; the server notices and stops. The driver would read
+        # it when it forgets the result, over a connection that is gone.
+        if self._connection._result is not None:
+            self._connection._result.unbuffered_active = False
         with suppress(pymysql.err.Error):
             self._connection.close()
 
