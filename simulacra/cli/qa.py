@@ -126,12 +126,23 @@ def _check(task: Task) -> None:
 
     if task.holdout is None and task.reference != "training":
         raise InvalidArgument.of("--reference", f"{task.reference} needs a HOLDOUT; give one instead of -")
+    given = {
+        file.resolve()
+        for file in (task.training, task.holdout, task.synthetic, *(task.context or ()))
+        if file
+    }
     for name, file in (("--report", task.report), ("--metrics", task.metrics)):
         if file is None:
             continue
         if file.is_dir():
             raise InvalidArgument.of(name, f'"{file}" is a folder; give a file')
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.resolve() in given:
+            raise InvalidArgument.of(name, f'"{file}" holds the data to judge; give another file')
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InvalidArgument.of(name, f'the folder "{file.parent}" cannot be made: {reason}') from error
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise InvalidArgument.of(name, f'"{file}" cannot be written to')
     if task.report and task.metrics and task.report.absolute() == task.metrics.absolute():

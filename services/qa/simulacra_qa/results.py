@@ -10,10 +10,10 @@ from simulacra.domain import Accuracy, ColumnScore, Distances, ModelMetrics, Pai
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.accuracy import Interval, Score
 from simulacra_qa.metrics.bins import RARE_BELOW
-from simulacra_qa.metrics.labels import axis
 from simulacra_qa.metrics.membership import FALSE_POSITIVE_RATES
 from simulacra_qa.metrics.minilm import NOT_ASKED, Absent
 from simulacra_qa.metrics.relations import RelationScores
+from simulacra_qa.shares import axes_of
 from simulacra_qa.verdict import findings, verdicts
 
 __all__ = ["column_scores", "metrics_document", "model_metrics", "pair_scores", "relation_metrics"]
@@ -94,10 +94,9 @@ def _utility(evaluation: Evaluation) -> domain.Utility | None:
 
 def column_scores(evaluation: Evaluation) -> list[ColumnScore]:
     """Returns every column's accuracy with its bins; bins of fewer than `RARE_BELOW` training rows show 0."""
-    scores = []
+    scores, axes = [], axes_of(evaluation)
     for position, score in enumerate(evaluation.marginals.univariate):
-        counts = evaluation.marginals.counts[(position,)]
-        shown = axis(evaluation.data.bins[position], counts)
+        counts, shown = evaluation.marginals.counts[(position,)], axes[position]
         training, _, synthetic = shown.shown(counts)
         bins = [
             ScoreBin(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from simulacra.domain import PairScore
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.metrics.bins import RARE_BELOW
-from simulacra_qa.metrics.labels import Axis, axis
+from simulacra_qa.metrics.labels import Axis, axis, readable
 
 __all__ = ["axes_of", "joint_shares", "pair_file", "read_pairs"]
 
@@ -36,7 +36,7 @@ _DIGITS = 7
 def axes_of(evaluation: Evaluation) -> tuple[Axis, ...]:
     """Returns each column's labels and which of its bins they stand for."""
     counts = evaluation.marginals.counts
-    return tuple(axis(bins, counts[(i,)]) for i, bins in enumerate(evaluation.data.bins))
+    return tuple(readable(axis(bins, counts[(i,)])) for i, bins in enumerate(evaluation.data.bins))
 
 
 def joint_shares(

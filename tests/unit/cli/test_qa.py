@@ -153,6 +153,8 @@ def test_sequences_with_their_context_are_judged(capsys: pytest.CaptureFixture[s
         (["{1}", "-", "{0}/narrow.csv"], 'lacks the column "group"'),
         (["{1}", "-", "{2}", "--report", "{0}"], "--report: "),
         (["{1}", "-", "{2}", "--report", "{0}/x", "--metrics", "{0}/x"], "--metrics: "),
+        (["{1}", "-", "{2}", "--report", "{0}/../{0.name}/synthetic.parquet"], "holds the data to judge"),
+        (["{1}", "-", "{2}", "--metrics", "{0}/note.txt/metrics.json"], "--metrics: the folder"),
     ],
 )
 def test_wrong_input_is_named(

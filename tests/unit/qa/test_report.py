@@ -13,7 +13,7 @@ from simulacra_qa import evaluate
 from simulacra_qa.metrics.labels import format_number
 from simulacra_qa.report import Heading, render
 from simulacra_qa.report.markup import embed_json, tag
-from simulacra_qa.results import metrics_document
+from simulacra_qa.results import column_scores, metrics_document, model_metrics
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</script><b>", "{{7*7}}", "a'b&c")
 VOID = {"meta", "input", "br"}
@@ -107,6 +107,21 @@ def test_hostile_names_and_values_stay_text() -> None:
     assert [name for name, _ in page.elements].count("script") == 4  # three of data, one of the page
     assert HOSTILE[0] in page.text
     assert all(not key.startswith("on") for _, attributes in page.elements for key in attributes)
+
+
+def test_endless_values_are_cut_and_stay_apart() -> None:
+    rng = np.random.default_rng(0)
+    values = ["a" * 50_000 + end for end in "xyz"] + ["b" * 50_000 + "1" * 50 + "b" * 50_000, "b" * 100_050]
+    frame = pd.DataFrame({"text": rng.choice(values, 300), "more": rng.choice(values, 300)})
+    evaluation = evaluate(frame, frame, frame, embed=False)
+    assert len(render(evaluation, Heading())) < 200_000
+    for score in column_scores(evaluation):
+        bins = score.bins or []
+        labels = [each.label for each in bins]
+        assert len(set(labels)) == len(values)
+        assert max(map(len, labels)) < 120
+        assert sum(each.synthetic_share for each in bins) == pytest.approx(1)
+    assert model_metrics(evaluation).accuracy.overall == 1  # type: ignore[union-attr]
 
 
 @given(st.text())

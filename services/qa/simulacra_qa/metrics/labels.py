@@ -20,11 +20,12 @@ from simulacra_qa.metrics.accuracy import Counts
 from simulacra_qa.metrics.bins import EXTREMES, MISSING, OTHER, RARE_BELOW, Bins
 from simulacra_qa.metrics.columns import Kind
 
-__all__ = ["Axis", "axis", "format_number", "format_time"]
+__all__ = ["Axis", "axis", "format_number", "format_time", "readable"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_FORMATS = ("%Y", "%b %Y", "%d %b %Y", "%d %b %Y %H:%M", "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M:%S.%f")
 _MOST_DIGITS = 17
+_LONGEST_LABEL, _END = 100, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,17 @@ def axis(bins: Bins, counts: Counts) -> Axis:
         names = [text if rows >= RARE_BELOW else OTHER for text, rows in named]
         return _merged([MISSING, *(names or [OTHER])], anywhere)
     return _intervals(bins, original, anywhere)
+
+
+def readable(axis: Axis) -> Axis:
+    """Returns the axis with long labels cut in their middle, and numbered where that makes them equal."""
+    cut: dict[str, None] = {}
+    for number, label in enumerate(axis.labels, start=1):
+        short = label
+        if len(label) > _LONGEST_LABEL:
+            short = f"{label[: _LONGEST_LABEL - _END]} … {label[-_END:]}"
+        cut[short if short not in cut else f"{short} (#{number})"] = None
+    return Axis(tuple(cut), axis.place)
 
 
 def _merged(names: Sequence[str], anywhere: npt.NDArray[np.bool_]) -> Axis:
