@@ -169,7 +169,7 @@ def _privacy(evaluation: Evaluation) -> Verdict:
 def _too_identical(evaluation: Evaluation) -> bool:
     distances = evaluation.distances
     assert distances is not None
-    return _z(distances.ims_training, distances.ims_holdout, distances.records) > _SIGNIFICANT
+    return _z(distances.ims_training, distances.ims_holdout, distances.matched) > _SIGNIFICANT
 
 
 def _shines_through(distances: DistanceScores) -> bool:
@@ -188,7 +188,7 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
             Level.POOR,
             "ims_training",
             f"Training records are copied: {in_percent(distances.ims_training)} of the synthetic records are "
-            f"identical to one of {distances.records:,} training records, but only "
+            f"identical to one of {distances.matched:,} training records, but only "
             f"{in_percent(distances.ims_holdout)} to one of as many holdout records.",
         )
     if distances.dcr_share_interval.low > 0.5:

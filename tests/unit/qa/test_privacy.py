@@ -194,3 +194,20 @@ def test_few_or_empty_values_are_no_fault(rows: int) -> None:
     assert all(0 < test.p_value <= 1 for test in evaluation.privacy)
     one = [frame[["age"]] for frame in frames]
     assert "linkability" not in {test.name for test in evaluate(*one).privacy}
+
+
+def test_copies_are_looked_for_among_all_records() -> None:
+    rng = np.random.default_rng(0)
+    training, holdout, fresh = (
+        pd.DataFrame({"value": rng.normal(size=rows)}) for rows in (13_000, 12_000, 14_000)
+    )
+    synthetic = pd.concat([training[:7_000], fresh[:7_000]], ignore_index=True)
+    rows = (len(training), len(holdout), len(synthetic))
+    records = Records.sampled(rows, rng)
+    assert records is not None
+    records.add(read_column([as_table(part) for part in (training, holdout, synthetic)], "value"))
+    assert records.size == 10_000
+    members, others, made = records.identities()
+    assert len(members) == len(others) == len(made) == len(np.unique(made)) == 12_000
+    assert float(np.isin(made, members).mean()) == pytest.approx(0.5 * 12 / 13, abs=0.02)
+    assert not np.isin(made, others).any()

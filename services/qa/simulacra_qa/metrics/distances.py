@@ -23,9 +23,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class DistanceScores:
-    """The schema's distances, the interval of the share, and quantiles of the distances for the curves."""
+    """The schema's distances, the interval of the share, and quantiles of the distances for the curves.
+
+    `records` of each set were compared by distance, `matched` for being identical.
+    """
 
     records: int
+    matched: int
     ims_training: float
     ims_holdout: float
     dcr_training: float
@@ -53,6 +57,7 @@ def closest(records: Records) -> Iterator[float | DistanceScores]:
     grid = np.linspace(0, 1, _QUANTILES)
     yield DistanceScores(
         records=len(synthetic),
+        matched=len(ids_synthetic),
         ims_training=float(np.isin(ids_synthetic, ids_training).mean()),
         ims_holdout=float(np.isin(ids_synthetic, ids_holdout).mean()),
         dcr_training=float(to_training.mean()),

@@ -6,6 +6,7 @@ simplex, so that the largest difference in any one column counts 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,19 @@ _CODE_WIDTH = 8
 _MOST_CATEGORIES = 200
 
 Floats = npt.NDArray[np.float64]
+Rows: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(slots=True)
 class Records:
-    """The sampled records as points, fed column by column, so that there is no second copy of the data."""
+    """The sampled records as points, fed column by column, so that there is no second copy of the data.
 
-    picks: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    `picks` are the rows of the sampled records; `matched` are these and others up to the size of the smallest
+    part: identical records are looked for among them, which costs little.
+    """
+
+    picks: Rows
+    matched: Rows
     original_rows: int
     rng: np.random.Generator
     _features: list[Features] = field(default_factory=list)
@@ -51,20 +58,28 @@ class Records:
         """
         ends = np.cumsum(rows)
         parts = np.split(np.arange(ends[-1]), ends[:2]) if candidates is None else candidates
-        size = min(*(len(part) for part in parts), MOST_RECORDS)
-        if size < 1:
+        smallest = min(len(part) for part in parts)
+        if smallest < 1:
             return None
+        size = min(smallest, MOST_RECORDS)
         picks = [part[rng.choice(len(part), size, replace=False)] for part in parts]
-        return cls((picks[0], picks[1], picks[2]), rows[0] + rows[1], rng)
+        matched = picks
+        if size < smallest:
+            others = [np.setdiff1d(part, picked) for part, picked in zip(parts, picks, strict=True)]
+            more = [part[rng.choice(len(part), smallest - size, replace=False)] for part in others]
+            matched = [np.concatenate(both) for both in zip(picks, more, strict=True)]
+        return cls(
+            (picks[0], picks[1], picks[2]), (matched[0], matched[1], matched[2]), rows[0] + rows[1], rng
+        )
 
     def add(self, column: Column) -> None:
         """Adds one column."""
-        picked = column.values[np.concatenate(self.picks)]
-        bits = picked.astype(np.float64) + 0.0  # -0.0 is 0.0
-        bits[np.isnan(bits)] = np.nan
+        matched = _bits(column.values[np.concatenate(self.matched)])
         if self._identity is None:
-            self._identity = np.zeros(len(picked), np.uint64)
-        self._identity = _mixed(self._identity, bits.view(np.uint64))
+            self._identity = np.zeros(len(matched), np.uint64)
+        self._identity = _mixed(self._identity, matched.view(np.uint64))
+        picked = column.values[np.concatenate(self.picks)]
+        bits = _bits(picked)
         self._categorical.append(column.kind is Kind.CATEGORICAL)
         if column.kind is Kind.CATEGORICAL:
             self._values.append(np.where(bits < 0, np.nan, bits))
@@ -108,9 +123,15 @@ class Records:
         return [part[:most] for part in np.split(np.stack(cells, axis=1), 3)], self.categorical
 
     def identities(self) -> list[npt.NDArray[np.uint64]]:
-        """Returns a hash of every record's exact values, for training, holdout and synthetic records."""
+        """Returns a hash of every matched record's exact values: training, holdout, synthetic records."""
         assert self._identity is not None
         return np.split(self._identity, 3)
+
+
+def _bits(values: npt.NDArray[np.float64] | npt.NDArray[np.int32]) -> Floats:
+    bits: Floats = values.astype(np.float64) + 0.0  # -0.0 is 0.0
+    bits[np.isnan(bits)] = np.nan
+    return bits
 
 
 def _mixed(state: npt.NDArray[np.uint64], bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
