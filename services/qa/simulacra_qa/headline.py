@@ -30,9 +30,18 @@ def consistent(verdicts: Mapping[str, Verdict], findings: Sequence[Finding]) -> 
 
 
 def headline(
-    verdicts: Mapping[str, Verdict], findings: Sequence[Finding], *, of_dataset: bool = False
+    verdicts: Mapping[str, Verdict],
+    findings: Sequence[Finding],
+    *,
+    of_dataset: bool = False,
+    of_a_part: bool = False,
 ) -> Finding:
-    """Says in one sentence what to think of the data: the gravest of accuracy and of privacy."""
+    """Says in one sentence what to think of the data: the gravest of accuracy and of privacy.
+
+    Of data of which only a part of the original was asked for, it says that they cannot be judged.
+    """
+    if of_a_part:
+        return Finding(Level.NOTE, "headline", _ON_A_PART)
     levels = {"privacy": Level.GOOD, "accuracy": Level.GOOD}
     judged = [(name, verdict.level) for name, verdict in verdicts.items()]
     for name, level in [*judged, *((finding.metric, finding.level) for finding in findings)]:
@@ -49,6 +58,7 @@ def headline(
 
 
 _ON_NOTHING = "There are too few rows to judge: the figures below are no evidence for or against these data."
+_ON_A_PART = "Only a part of the original was asked for: the figures below are no judgement of these data."
 _ON_PRIVACY = {
     Level.POOR: "Do not share these data: they tell of single training records.",
     Level.FAIR: "Be careful before you share these data: there is a weak trace of single training records.",

@@ -1,6 +1,6 @@
 """What of a difference is intended, and how verdicts and findings take that into account."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,11 +52,15 @@ class Intent:
             found = [finding for finding in found if finding.level is Level.NOTE]
         return [*found, *asked]
 
+    def headline(self, verdicts: Mapping[str, Verdict], findings: Sequence[Finding]) -> Finding:
+        """Returns the one sentence above all numbers."""
+        return headline(verdicts, findings, of_dataset=self.of_dataset, of_a_part=self.follows)
+
     def document(self, document: dict[str, Any], evaluation: Evaluation) -> dict[str, Any]:
         """Returns the stored numbers with the headline, and with what is intended."""
         found = self.findings(evaluation)
         judged = self.verdicts(evaluation)
-        above = headline(judged, found, of_dataset=self.of_dataset)
+        above = self.headline(judged, found)
         return {
             "headline": {"level": above.level.value, "text": above.text},
             **document,

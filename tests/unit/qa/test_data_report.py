@@ -104,6 +104,9 @@ def test_seeds_of_a_part_only_are_no_reason_for_a_verdict(statistics: Statistics
         Level.NOTE,
     }
     assert "Only a part of the original was asked for" in render(result.evaluation, Heading(), result.intent)
+    document = result.intent.document(metrics_document(result.evaluation), result.evaluation)
+    assert document["headline"]["level"] == "note"
+    assert "no judgement" in document["headline"]["text"]
 
 
 def test_several_seeded_columns_are_weighted_back_together(statistics: Statistics) -> None:

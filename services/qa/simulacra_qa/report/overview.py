@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from simulacra_qa.headline import headline
 from simulacra_qa.metrics.accuracy import Score
 from simulacra_qa.report import charts
 from simulacra_qa.report.markup import Markup, tag
@@ -30,7 +29,7 @@ def summary(view: View) -> Markup:
     """The verdict cards and what stands out."""
     cards = [_card(name, view) for name in _CARDS]
     found = view.findings
-    above = headline(view.verdicts, found, of_dataset=view.intent.of_dataset)
+    above = view.intent.headline(view.verdicts, found)
     sentence = tag("p", _badge(above.level), " ", above.text, cls=f"headline {above.level}")
     stands_out = tag(
         "div",
