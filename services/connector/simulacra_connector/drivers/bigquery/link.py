@@ -28,7 +28,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (
     (exceptions.Forbidden, Fault.DENIED),
     (exceptions.NotFound, Fault.MISSING),
     (exceptions.Conflict, Fault.EXISTS),
-    (exceptions.TooManyRequests, Fault.FULL),
+    (exceptions.TooManyRequests, Fault.BUSY),
     (exceptions.ServerError, Fault.UNREACHABLE),
     (exceptions.RetryError, Fault.UNREACHABLE),
     (exceptions.BadRequest, Fault.STATEMENT),
@@ -117,7 +117,7 @@ class BigQueryLink(Link):
         if "stopped" in reasons:
             return Fault.CANCELED, text
         if reasons & {"quotaExceeded", "rateLimitExceeded"}:
-            return Fault.FULL, text
+            return Fault.BUSY, text
         return next((f for kind, f in _BY_CLASS if isinstance(error, kind)), Fault.UNREACHABLE), text
 
 

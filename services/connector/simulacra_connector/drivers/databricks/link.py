@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import requests
 from databricks import sql
 from databricks.sql import exc
+from urllib3.exceptions import HTTPError
 
 from simulacra.errors import InvalidArgument, SourceAuthenticationFailed
 from simulacra_connector.drivers.base import SessionOptions
@@ -22,7 +23,6 @@ _TOKENS = "https://login.microsoftonline.com"
 # What Microsoft calls Databricks, everywhere the same.
 _SCOPE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default"
 _TENANT = re.compile(r"[A-Za-z0-9.-]{1,253}")
-_FETCHED_ROWS = 65_536
 _POLL = 0.05
 _ERROR_CLASS = re.compile(r"\[([A-Z_]+)")
 _BY_CLASS = {
@@ -43,7 +43,9 @@ _REFUSED = re.compile(r"\b(401|403)\b|[Ii]nvalid access token|[Uu]nauthorized|Fo
 class DatabricksLink(Link):
     """One session with a warehouse; each statement is its own transaction."""
 
-    errors: ClassVar[tuple[type[Exception], ...]] = (exc.Error, requests.RequestException)
+    # The connector lets an answer that breaks off through as what it is.
+    errors: ClassVar[tuple[type[Exception], ...]] = (exc.Error, requests.RequestException, HTTPError)
+    most_rows: ClassVar[int] = 65_536
 
     def __init__(self, parameters: Connection, options: SessionOptions, *, files: str | None) -> None:
         super().__init__(parameters, options)
@@ -114,7 +116,7 @@ class DatabricksLink(Link):
 
     def columns_of(self, cursor: Any) -> Iterator[Sequence[Any]]:
         """Takes Arrow tables."""
-        while (table := cursor.fetchmany_arrow(_FETCHED_ROWS)).num_rows:
+        while (table := cursor.fetchmany_arrow(self.pace.rows)).num_rows:
             yield table.columns
 
     def describe(self, statement: str) -> list[Any]:
@@ -149,6 +151,6 @@ class DatabricksLink(Link):
         if context.get("http-code") in (401, 403) or _REFUSED.search(text):
             return Fault.AUTHENTICATION, text
         lost = isinstance(
-            error, exc.OperationalError | exc.RequestError | requests.RequestException | OSError
+            error, exc.OperationalError | exc.RequestError | requests.RequestException | HTTPError | OSError
         )
         return (Fault.UNREACHABLE if lost else Fault.STATEMENT), text

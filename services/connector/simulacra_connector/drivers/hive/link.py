@@ -29,7 +29,6 @@ __all__ = ["HiveLink"]
 _ANY_PASSWORD = "any"  # noqa: S105
 _KERBEROS_PORT = 88
 _POLLS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-_FETCHED_ROWS = 4096
 _RUNNING = (
     TOperationState.INITIALIZED_STATE,
     TOperationState.PENDING_STATE,
@@ -125,8 +124,12 @@ class HiveLink(Link):
             raise hive.OperationalError("the server has ended the statement")
 
     def columns_of(self, cursor: Any) -> Iterator[Sequence[Any]]:
-        """Fetches rows in bounded pieces."""
-        while rows := cursor.fetchmany(_FETCHED_ROWS):
+        """Fetches rows in bounded pieces, each in one answer of the server."""
+        while True:
+            cursor.arraysize = self.pace.rows
+            rows = cursor.fetchmany(self.pace.rows)
+            if not rows:
+                return
             if self.is_stopped:
                 cursor.cancel_operation()
                 raise hive.OperationalError("the statement was stopped")

@@ -29,10 +29,11 @@ _FAULTS: dict[Fault, frozenset[int]] = {
     Fault.MISSING: frozenset({208}),
     Fault.EXISTS: frozenset({2714}),
     Fault.TIMEOUT: frozenset({1205, 1222}),
-    Fault.FULL: frozenset({701, 1101, 1105, 9002}),
+    Fault.FULL: frozenset({1101, 1105, 9002}),
+    Fault.BUSY: frozenset({701, 1204, 10928, 10929}),
     Fault.RULE: frozenset({515, 547, 2601, 2627}),
     Fault.VALUE: frozenset({220, 232, 241, 242, 244, 245, 248, 295, 2628, 4863, 8114, 8115, 8152}),
-    Fault.UNREACHABLE: frozenset({4060, 6005, 10928, 10929, 40197, 40501, 40613}),
+    Fault.UNREACHABLE: frozenset({4060, 6005, 40197, 40501, 40613}),
 }
 _BY_NUMBER = {number: fault for fault, numbers in _FAULTS.items() for number in numbers}
 

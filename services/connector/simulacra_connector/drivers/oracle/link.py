@@ -1,6 +1,7 @@
 """Opens connections to Oracle and turns its error numbers into faults."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -8,13 +9,13 @@ from typing import Any, ClassVar
 import oracledb
 
 from simulacra_connector.drivers.base import SessionOptions
-from simulacra_connector.drivers.sql import Fault, Link
+from simulacra_connector.drivers.sql import Fault, Link, ReadColumn
 from simulacra_connector.net import allowed_addresses
 from simulacra_connector.types import Connection
 
 __all__ = ["OracleLink"]
 
-_FETCHED_ROWS = 4096
+_FETCHED_ROWS, _WIDE_ROWS = 4096, 64
 _FAULTS: dict[Fault, frozenset[int]] = {
     Fault.AUTHENTICATION: frozenset({1005, 1017, 1045, 28000, 28001, 28009}),
     Fault.DENIED: frozenset({1031, 1456, 1950, 16000}),
@@ -23,6 +24,7 @@ _FAULTS: dict[Fault, frozenset[int]] = {
     Fault.TIMEOUT: frozenset({54, 60, 1555, 4021, 30006}),
     Fault.CANCELED: frozenset({1013}),
     Fault.FULL: frozenset({257, 1536, 1652, 1653, 1654, 1658, 1659, 1688, 1691, 19809, 30036}),
+    Fault.BUSY: frozenset({18, 20, 4031}),
     Fault.RULE: frozenset({1, 1400, 1407, 2290, 2291, 2292, 2298, 2437}),
     Fault.VALUE: frozenset({1426, 1438, 1489, 1722, 1839, 1841, 1843, 1858, 1861, 12899}),
     Fault.UNREACHABLE: frozenset({28, 1033, 1034, 1089, 1090, 3113, 3114, 3135, 12170, 12505, 12514, 12541}),
@@ -82,6 +84,13 @@ class OracleLink(Link):
         """Makes a cursor that fetches large objects as values."""
         cursor = self._connection.cursor()
         cursor.arraysize = cursor.prefetchrows = _FETCHED_ROWS
+        return cursor
+
+    def cursor_for(self, columns: Sequence[ReadColumn]) -> Any:
+        """Makes a cursor that fetches few rows at once if they have large objects in them."""
+        cursor = self.cursor()
+        if any(column.wide for column in columns):
+            cursor.arraysize = cursor.prefetchrows = _WIDE_ROWS
         return cursor
 
     def run(self, cursor: Any, sql: str, parameters: Any) -> None:

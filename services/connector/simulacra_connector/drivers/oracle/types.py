@@ -57,6 +57,7 @@ _SIMPLE = {
     "blob": pa.binary(),
     "long raw": pa.binary(),
 }
+_WIDE = ("clob", "nclob", "long", "blob", "long raw", "xmltype", "json")
 # The sign of the year tells 44 BC from 44 AD; without it both look alike.
 _SECONDS = "LTRIM(TO_CHAR({}, 'SYYYY-MM-DD HH24:MI:SS'))"
 _FRACTIONS = "LTRIM(TO_CHAR({}, 'SYYYY-MM-DD HH24:MI:SS.FF{digits}'))"
@@ -89,7 +90,7 @@ def read_column(column: ColumnInfo, *, measure: bool = True) -> ReadColumn:
     """
     quoted = DIALECT.quote(column.name)
     if column.type in _SIMPLE:
-        return ReadColumn(column.name, quoted, _SIMPLE[column.type])
+        return ReadColumn(column.name, quoted, _SIMPLE[column.type], wide=column.type in _WIDE)
     if column.type in ("number", "float"):
         type = _number(column)
         if type is not None:
@@ -98,7 +99,7 @@ def read_column(column: ColumnInfo, *, measure: bool = True) -> ReadColumn:
         return ReadColumn(column.name, expression, pa.null() if measure else pa.string())
     if column.type in _PRINTED:
         expression, type = _PRINTED[column.type]
-        return ReadColumn(column.name, expression.format(quoted), type)
+        return ReadColumn(column.name, expression.format(quoted), type, wide=column.type in _WIDE)
     if column.type in _MOMENTS:
         value, zone = _MOMENTS[column.type]
         fine = (column.scale if column.scale is not None else 6) > _MICROSECONDS

@@ -34,7 +34,7 @@ _BY_STATE = {
     "22": Fault.VALUE,
     "23": Fault.RULE,
     "28": Fault.AUTHENTICATION,
-    "53": Fault.FULL,
+    "53": Fault.BUSY,
 }
 _CONNECTING = 250001
 # The output formats print each digit, whatever the account's own formats are.

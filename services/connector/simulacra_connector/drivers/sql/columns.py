@@ -1,7 +1,7 @@
 """A column on its way from a database to Arrow: without loss, or refused by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -23,6 +23,8 @@ class ReadColumn:
     name: str
     expression: str
     type: pa.DataType
+    wide: bool = field(default=False, kw_only=True)
+    """Whether a value may be of many megabytes."""
 
     def convert(self, values: "Sequence[Any] | pa.Array[Any]") -> Any:
         """Makes an Arrow array of a driver's values, which may be text, or of a driver's own Arrow array.

@@ -11,6 +11,7 @@ from simulacra.errors import (
     SimulacraError,
     SourceAuthenticationFailed,
     SourceUnreachable,
+    StorageFull,
     UnsupportedData,
 )
 from simulacra_connector.drivers.base import Canceled
@@ -30,6 +31,7 @@ class Fault(StrEnum):
     CANCELED = "CANCELED"
     UNREACHABLE = "UNREACHABLE"
     FULL = "FULL"
+    BUSY = "BUSY"
     RULE = "RULE"
     VALUE = "VALUE"
     STATEMENT = "STATEMENT"
@@ -43,7 +45,8 @@ _ERRORS: dict[Fault, tuple[type[SimulacraError], str]] = {
     Fault.EXISTS: (AlreadyExists, "it is there already"),
     Fault.TIMEOUT: (DeadlineExceeded, "{where} took longer than allowed"),
     Fault.UNREACHABLE: (SourceUnreachable, "{where} does not answer"),
-    Fault.FULL: (SourceUnreachable, "{where} is out of space or other resources"),
+    Fault.FULL: (StorageFull, "{where} has no space left, free some and try again"),
+    Fault.BUSY: (SourceUnreachable, "{where} has no connections, memory or quota left just now"),
     Fault.RULE: (InvalidArgument, "the rows break a rule of the destination"),
     Fault.VALUE: (UnsupportedData, "the statement failed on a value"),
     Fault.STATEMENT: (InvalidArgument, "the statement failed"),

@@ -11,11 +11,10 @@ import pyarrow as pa
 from simulacra_connector.drivers.base import SessionOptions
 from simulacra_connector.drivers.sql.columns import ReadColumn, read_schema
 from simulacra_connector.drivers.sql.faults import Fault, fault_error
+from simulacra_connector.drivers.sql.pace import Pace
 from simulacra_connector.types import Connection
 
 __all__ = ["Link"]
-
-_BATCH_ROWS = 8192
 
 
 class _Watch:
@@ -31,10 +30,13 @@ class Link(ABC):
 
     errors: ClassVar[tuple[type[Exception], ...]]
     """What the driver raises, besides OSError."""
+    most_rows: ClassVar[int] = 8192
+    """How many narrow rows are fetched at once."""
 
     def __init__(self, parameters: Connection, options: SessionOptions) -> None:
         self.parameters = parameters
         self.options = options
+        self.pace = Pace(self.most_rows)
         self._watch = _Watch()
 
     @property
@@ -56,6 +58,11 @@ class Link(ABC):
     def cursor(self) -> Any:
         """Makes a cursor."""
 
+    def cursor_for(self, columns: Sequence[ReadColumn]) -> Any:
+        """Makes a cursor to read these columns with."""
+        del columns
+        return self.cursor()
+
     @abstractmethod
     def stop(self) -> None:
         """Ends what runs, at the server; called in another thread. The connection may be lost by it."""
@@ -73,8 +80,8 @@ class Link(ABC):
         cursor.execute(sql, tuple(parameters)) if parameters else cursor.execute(sql)
 
     def columns_of(self, cursor: Any) -> Iterator[Sequence[Any]]:
-        """Fetches a result in bounded pieces, each a sequence of columns."""
-        while rows := cursor.fetchmany(_BATCH_ROWS):
+        """Fetches a result in pieces of `pace.rows`, each a sequence of columns."""
+        while rows := cursor.fetchmany(self.pace.rows):
             yield list(zip(*rows, strict=True))
 
     def fetch(
@@ -117,12 +124,13 @@ class Link(ABC):
         """Runs a SELECT of these columns' expressions and yields its batches."""
         with self.bounded(seconds):
             with self.translated(location):
-                cursor = self.cursor()
+                cursor = self.cursor_for(columns)
                 self.run(cursor, sql, ())
             yield self._batches(cursor, columns, location)
 
     def _batches(self, cursor: Any, columns: Sequence[ReadColumn], location: str) -> Iterator[pa.RecordBatch]:
         schema = read_schema(columns)
+        self.pace = Pace(self.most_rows)
         pieces = self.columns_of(cursor)
         while True:
             self.options.cancellation.check()
@@ -131,7 +139,9 @@ class Link(ABC):
             if values is None:
                 return
             arrays = [column.convert(each) for column, each in zip(columns, values, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+            self.pace.saw(batch.num_rows, batch.nbytes)
+            yield batch
 
     @contextmanager
     def bounded(self, seconds: float) -> Iterator[None]:
