@@ -7,11 +7,13 @@ name that resolves differently a moment later (DNS rebinding) gains nothing.
 import ipaddress
 import re
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from simulacra.errors import InvalidArgument, PermissionDenied, SourceUnreachable
 
-__all__ = ["HOST", "allowed_addresses", "is_within"]
+__all__ = ["HOST", "allowed_addresses", "is_within", "tls_context", "untrusted"]
 
 # Also what keeps a database client from reading a socket path or a list of hosts out of the field.
 HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}"
@@ -52,6 +54,24 @@ def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -
 def is_within(address: str, networks: Sequence[str]) -> bool:
     """Tells whether an address itself, not one that it might be translated to, is in one of the networks."""
     return _in_one_of(_unmapped(_parsed(address)), networks)
+
+
+def tls_context(authorities: Path | None) -> ssl.SSLContext:
+    """Makes what verifies servers: by the authorities that this machine trusts, and by those of a file."""
+    context = ssl.create_default_context()
+    if authorities is not None:
+        context.load_verify_locations(authorities)
+    return context
+
+
+def untrusted(where: str, reason: str) -> SourceUnreachable:
+    """Makes the error for a server that cannot be trusted: why, and what can be done about it."""
+    return SourceUnreachable(
+        f"{where} cannot prove who it is: {reason}. A server needs TLS and a certificate for this very host, "
+        "of an authority that is trusted here; the operator's setting source_ca_file adds authorities, and "
+        "tls_optional_networks says where servers need none",
+        host=where,
+    )
 
 
 def _parsed(address: str) -> Address:

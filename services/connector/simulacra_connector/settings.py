@@ -54,13 +54,14 @@ class ConnectorSettings(ServiceSettings):
     )
     tls_optional_networks: tuple[str, ...] = Field(
         _LOOPBACK,
-        description="Networks in which MySQL and MariaDB are reached as they are, by unverified TLS or in "
-        "the clear. Anywhere else a server needs a certificate for its host name, of a trusted authority.",
+        description="Networks in which MySQL, MariaDB and Oracle are reached as they are, by unverified TLS "
+        "or in the clear. Anywhere else a server needs a certificate for its host name, of a trusted "
+        "authority.",
     )
     source_ca_file: Path | None = Field(
         None,
-        description="PEM file of authorities whose certificates MySQL, MariaDB and SQL Server may have, "
-        "besides those that this machine trusts.",
+        description="PEM file of authorities whose certificates MySQL, MariaDB, Oracle and SQL Server may "
+        "have, besides those that this machine trusts.",
     )
     driver_threads: int = Field(16, ge=1, le=256, description="Connections to sources that are busy at once.")
     connect_timeout: int = Field(8, ge=1, description="Seconds to connect to a source.")

@@ -1,18 +1,23 @@
 """Oracle: what its driver makes of a listener's answers, and the whole connector where a database is given.
 
-`SIMULACRA_TEST_ORACLE=user/password@host:port/service` names one whose user may create tables.
+`SIMULACRA_TEST_ORACLE=user/password@host:port/service` names one whose user may create tables; where it has
+no TLS, `SIMULACRA_TLS_OPTIONAL_NETWORKS` has to name its network.
 """
 
 import datetime
+import gc
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import oracledb
@@ -29,7 +34,10 @@ from simulacra.errors import (
     UnsupportedData,
 )
 from simulacra.v1 import connector_pb2
+from simulacra_connector.app import create
+from tests.certificates import self_signed
 from tests.integration.connector.client import Client
+from tests.integration.connector.conftest import Settings
 from tests.integration.connector.test_writing import DESTINATION, write
 from tests.require import require
 
@@ -39,7 +47,7 @@ _REFUSE = 4
 
 
 @contextmanager
-def listener(number: int) -> Iterator[int]:
+def listener(number: int, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A listener that refuses every connection with an error number, as Oracle's does."""
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -49,8 +57,9 @@ def listener(number: int) -> Iterator[int]:
                 client, _ = server.accept()
             except OSError:
                 return
-            with client:
-                client.recv(4096)
+            with suppress(OSError), tls.wrap_socket(client, server_side=True) if tls else client as client:
+                if not client.recv(4096):
+                    continue
                 text = f"(DESCRIPTION=(TMP=)(VSNNUM=301989888)(ERR={number})(ERROR_STACK=))".encode()
                 body = struct.pack(">BBH", 0x22, 0, len(text)) + text
                 client.sendall(struct.pack(">HHBBH", len(body) + 8, 0, _REFUSE, 0, 0) + body)
@@ -72,6 +81,61 @@ async def test_listener_that_refuses(ada: Client, number: int, kind: str, words:
     with listener(number) as port, pytest.raises(SourceUnreachable, match=words) as caught:
         await ada.create(config(port, connectionType=kind), type=ORACLE, secrets={"password": PASSWORD})
     assert PASSWORD not in caught.value.message
+
+
+@pytest.fixture
+def abandoned_sockets() -> Iterator[None]:
+    """The driver leaves the sockets of logins that fail to the garbage collector, which has to come here."""
+    yield
+    deadline = time.monotonic() + 30
+    while any(thread.name == "oracle-login" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("abandoned_sockets")
+async def test_server_must_prove_that_it_is_the_host(
+    settings: Settings, connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    trusted, other = self_signed(tmp_path, "localhost"), self_signed(tmp_path, "other.example")
+    (tmp_path / "unknown").mkdir()
+    unknown = self_signed(tmp_path / "unknown", "localhost")
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes(trusted[0].read_bytes() + other[0].read_bytes())
+    component = await create(settings(tls_optional_networks=(), source_ca_file=authorities))
+    await component.start()
+    try:
+        for shown, host, words in (
+            (trusted, "localhost", "12514"),  # its own answer: that it does not know the database
+            (other, "localhost", "cannot prove who it is: .*localhost"),
+            (trusted, "127.0.0.1", "cannot prove who it is: .*127.0.0.1"),
+            (unknown, "localhost", "cannot prove who it is: .*certificate"),
+            (None, "localhost", "cannot prove who it is"),
+        ):
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if shown else None
+            if tls and shown:
+                tls.load_cert_chain(*shown)
+            with listener(12514, tls) as port, pytest.raises(SourceUnreachable, match=words):
+                await connect(component).create(
+                    config(port, host=host), type=ORACLE, secrets={"password": PASSWORD}
+                )
+    finally:
+        await component.stop()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("abandoned_sockets")
+async def test_server_that_never_answers(settings: Settings, connect: Callable[..., Client]) -> None:
+    component = await create(settings(connect_timeout=1))
+    await component.start()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            with pytest.raises(SourceUnreachable, match="no answer to the login"):
+                await connect(component).create(config(port), type=ORACLE, secrets={"password": PASSWORD})
+    finally:
+        await component.stop()
 
 
 @pytest.mark.parametrize(

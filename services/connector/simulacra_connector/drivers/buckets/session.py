@@ -316,7 +316,7 @@ class BucketSession:
             raise location_not_found(location, "the bucket or file does not exist") from error
         except (pa.ArrowException, OSError) as error:
             text = str(error)
-            for secret in self._connection.secrets.values():
+            for secret in filter(lambda secret: len(secret) > 3, self._connection.secrets.values()):
                 text = text.replace(secret, "***")
             words = text.lower()
             name = str(self._connection.type)

@@ -21,7 +21,7 @@ from simulacra.errors import (
     StorageFull,
 )
 from simulacra_connector.drivers.base import Canceled, SessionOptions
-from simulacra_connector.net import allowed_addresses, is_within
+from simulacra_connector.net import allowed_addresses, is_within, tls_context, untrusted
 from simulacra_connector.types import Connection
 
 __all__ = ["connect", "mysql_errors"]
@@ -81,7 +81,8 @@ def connect(connection: Connection, options: SessionOptions, *, read_timeout: in
             except (pymysql.err.OperationalError, OSError) as error:
                 cause = getattr(error, "original_exception", error)
                 if opened.needs_tls and (isinstance(cause, ssl.SSLError) or error.args[0] == _NO_TLS):
-                    raise _untrusted(host, port, cause) from None
+                    reason = getattr(cause, "verify_message", "") or str(cause.args[-1])
+                    raise untrusted(f"{host}:{port}", reason) from None
                 if position == len(addresses) - 1 or error.args[0] in _AUTHENTICATION:
                     raise
             else:
@@ -105,19 +106,11 @@ def _unconnected(connection: Connection, options: SessionOptions, address: str, 
         local_infile=False,
         program_name="simulacra",
         init_command=_SETUP.format(lock=options.lock_timeout),
-        ssl=_context(options) if needs_tls else None,
+        ssl=tls_context(options.source_ca_file) if needs_tls else None,
         defer_connect=True,
     )
     made.needs_tls = needs_tls
     return made
-
-
-def _context(options: SessionOptions) -> ssl.SSLContext:
-    """Trusts the authorities of this machine, and the operator's."""
-    context = ssl.create_default_context()
-    if options.source_ca_file:
-        context.load_verify_locations(options.source_ca_file)
-    return context
 
 
 def _dial(address: str, port: int, timeout: int) -> socket.socket:
@@ -125,17 +118,6 @@ def _dial(address: str, port: int, timeout: int) -> socket.socket:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return opened
-
-
-def _untrusted(host: str, port: int, cause: Exception) -> SourceUnreachable:
-    """Says why a server cannot be trusted, and what can be done about it."""
-    reason = getattr(cause, "verify_message", "") or str(cause.args[-1])
-    return SourceUnreachable(
-        f"{host}:{port} cannot prove who it is: {reason}. A server needs TLS and a certificate for this very "
-        "host, of an authority that is trusted here; the operator's setting source_ca_file adds authorities, "
-        "and tls_optional_networks says where servers need none",
-        host=f"{host}:{port}",
-    )
 
 
 @contextmanager

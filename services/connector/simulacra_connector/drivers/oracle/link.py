@@ -1,7 +1,9 @@
 """Opens connections to Oracle and turns its error numbers into faults."""
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -10,12 +12,14 @@ import oracledb
 
 from simulacra_connector.drivers.base import SessionOptions
 from simulacra_connector.drivers.sql import Fault, Link, ReadColumn
-from simulacra_connector.net import allowed_addresses
+from simulacra_connector.net import allowed_addresses, is_within, tls_context, untrusted
 from simulacra_connector.types import Connection
 
 __all__ = ["OracleLink"]
 
 _FETCHED_ROWS, _WIDE_ROWS = 4096, 64
+_LOGINS = threading.BoundedSemaphore(32)
+"""Bounds the threads of logins: those that hang stay until their server hangs up."""
 _FAULTS: dict[Fault, frozenset[int]] = {
     Fault.AUTHENTICATION: frozenset({1005, 1017, 1045, 28000, 28001, 28009}),
     Fault.DENIED: frozenset({1031, 1456, 1950, 16000}),
@@ -33,6 +37,9 @@ _BY_NUMBER = {number: fault for fault, numbers in _FAULTS.items() for number in 
 # Of the driver itself: a call that took too long, and connections that cannot be made or are lost.
 _CALL_TIMEOUT = "DPY-4024"
 _CONNECTION = re.compile(r"DPY-(6\d{3}|4011|1001)")
+
+
+_UNTRUSTED = re.compile(r"DPY-6006|\[SSL|certificate")
 
 
 class OracleLink(Link):
@@ -58,27 +65,42 @@ class OracleLink(Link):
         return f"{self._host}:{self._port}"
 
     def _connect(self, addresses: list[str]) -> Any:
-        config = self.parameters.config
-        kind = "sid" if config["connectionType"] == "SID" else "service_name"
-        for position, address in enumerate(addresses):
-            target = oracledb.ConnectParams(
-                host=address,
-                port=self._port,
-                tcp_connect_timeout=max(2, self.options.connect_timeout // len(addresses)),
-                program="simulacra",
-                **{kind: str(config["database"])},
-            )
+        """Connects by TLS, or in the clear where it is optional: the driver cannot ask if it is offered."""
+        if not all(is_within(address, self.options.tls_optional_networks) for address in addresses):
+            # The name is resolved again for the connection, which then proves by TLS whose it is.
+            context = tls_context(self.options.source_ca_file)
             try:
-                return oracledb.connect(
-                    user=str(config["username"]),
-                    password=self.parameters.secrets.get("password", ""),
-                    params=target,
-                )
+                return self._login(self._host, protocol="tcps", ssl_server_dn_match=True, ssl_context=context)
+            except oracledb.Error as error:
+                if _UNTRUSTED.search(str(error)):
+                    _, reason = self.fault(error)
+                    raise untrusted(self.where, " ".join(reason.split()).rstrip(".")) from None
+                raise
+        for position, address in enumerate(addresses):
+            try:
+                return self._login(address)
             except oracledb.Error as error:
                 fault, _ = self.fault(error)
                 if position == len(addresses) - 1 or fault is not Fault.UNREACHABLE:
                     raise
         raise AssertionError("a host has at least one address")
+
+    def _login(self, host: str, **transport: Any) -> Any:
+        config = self.parameters.config
+        kind = "sid" if config["connectionType"] == "SID" else "service_name"
+        target = oracledb.ConnectParams(
+            host=host,
+            port=self._port,
+            tcp_connect_timeout=self.options.connect_timeout,
+            program="simulacra",
+            **{kind: str(config["database"])},
+            **transport,
+        )
+        password = self.parameters.secrets.get("password", "")
+        return _in_time(
+            lambda: oracledb.connect(user=str(config["username"]), password=password, params=target),
+            self.options.connect_timeout,
+        )
 
     def cursor(self) -> Any:
         """Makes a cursor that fetches large objects as values."""
@@ -133,6 +155,40 @@ class OracleLink(Link):
             return _BY_NUMBER.get(number, Fault.STATEMENT), text
         lost = isinstance(error, OSError) or bool(_CONNECTION.fullmatch(name))
         return (Fault.UNREACHABLE if lost else Fault.STATEMENT), text
+
+
+def _in_time(login: Callable[[], Any], seconds: float) -> Any:
+    """Logs in, for which the driver has no limit of time, in a thread of its own.
+
+    Raises:
+        TimeoutError: If it takes too long; the thread then waits on, and closes what it gets.
+    """
+    if not _LOGINS.acquire(blocking=False):
+        raise TimeoutError("too many logins wait for servers that do not answer")
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            opened = login()
+        except BaseException as error:
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_exception(error)
+        else:
+            if outcome.set_running_or_notify_cancel():
+                outcome.set_result(opened)
+            else:
+                with suppress(oracledb.Error, OSError):
+                    opened.close()
+        finally:
+            _LOGINS.release()
+
+    threading.Thread(target=run, name="oracle-login", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError:
+        if outcome.cancel():
+            raise TimeoutError(f"no answer to the login in {seconds} seconds") from None
+        return outcome.result()
 
 
 def _exact_numbers(cursor: Any, metadata: Any) -> Any:
