@@ -21,7 +21,7 @@ import pytest
 from tests.certificates import service_account_key
 from tests.require import require
 
-__all__ = ["AZURITE_KEY", "Storage", "azure_storage", "google_storage", "s3_storage"]
+__all__ = ["AZURITE_KEY", "Storage", "azure_storage", "google_storage", "s3_storage", "s3_with_tls"]
 
 # Azurite's account and key are the same everywhere; its documentation names them.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -53,6 +53,16 @@ def s3_storage() -> Iterator[Storage]:
         )
         config = {"accessKey": "testing", "endpointUrl": f"http://127.0.0.1:{port}"}
         yield Storage("S3_STORAGE", config, {"secretKey": "testing"}, {}, filesystem)
+
+
+@contextmanager
+def s3_with_tls(certificate: Path, key: Path) -> Iterator[int]:
+    """An S3 server with TLS, until the block ends; yields its port."""
+    require("buckets", importlib.util.find_spec("moto") is not None, "no moto; pip install 'moto[server,s3]'")
+    port = _free_port()
+    files = ["-c", str(certificate), "-k", str(key)]
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *files], port):
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Opens connections to PostgreSQL and turns libpq's complaints into the platform's errors."""
 
 import base64
+import re
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,9 @@ _SESSION = {
     "application_name": "simulacra",
 }
 # libpq gives no SQLSTATE for a refused connection; these words are in its English messages.
+_UNTRUSTED = re.compile(
+    "certificate verify failed|does not match host name|does not support SSL|root certificate file"
+)
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "role ", "certificate")
 
 
@@ -167,6 +171,12 @@ def _translated(connection: Connection, text: str, sqlstate: str | None, locatio
     for prefix in (state, state[:2]):
         if prefix in errors:
             return errors[prefix]
+    if _is_connecting(text) and _UNTRUSTED.search(reply):
+        return SourceUnreachable(
+            f"{where} cannot prove who it is: {reply}. With sslEnabled a server needs TLS and a certificate "
+            "for this very host, of an authority in ssl.rootCertificate, or else one that this machine trusts",
+            host=where,
+        )
     if _is_connecting(text) and any(words in reply for words in _REFUSED):
         return errors["28"]
     if "permission denied" in reply:
