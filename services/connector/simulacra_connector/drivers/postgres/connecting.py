@@ -174,7 +174,7 @@ def _translated(connection: Connection, text: str, sqlstate: str | None, locatio
     if _is_connecting(text) and _UNTRUSTED.search(reply):
         return SourceUnreachable(
             f"{where} cannot prove who it is: {reply}. With sslEnabled a server needs TLS and a certificate "
-            "for this very host, of an authority in ssl.rootCertificate, or else one that this machine trusts",
+            "for this very host, of an authority in ssl.rootCertificate or else one that this machine trusts",
             host=where,
         )
     if _is_connecting(text) and any(words in reply for words in _REFUSED):
