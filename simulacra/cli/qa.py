@@ -107,6 +107,8 @@ def _context(task: Task) -> "Context | None":
     from simulacra_qa.files import read_table
 
     if task.context is None:
+        if task.context_key is not None:
+            raise InvalidArgument.of("--context-key", "names a column of --context; give that too")
         return None
     if task.context_key is None or task.key is None:
         raise InvalidArgument.of("--context", "give --key, and --context-key, the column that it refers to")

@@ -74,7 +74,8 @@ class Evaluation:
     """All that was measured. Positions in groups, profiles, bins and matrices follow `columns`.
 
     Columns of a context come last and have no univariate score. `relations` is for who judges several tables.
-    `unjudged` are columns that only the synthetic table has.
+    `unjudged` are columns that only the synthetic table has, `keyless` the shares of training and synthetic
+    rows without a key, which are left out.
     """
 
     columns: tuple[str, ...]
@@ -95,6 +96,7 @@ class Evaluation:
     utility: Utility | None = None
     relations: tuple[RelationScores, ...] = ()
     unjudged: tuple[str, ...] = ()
+    keyless: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ def evaluation_steps(
         options=options,
         rows=rows,
         unjudged=prepared.unjudged,
+        keyless=prepared.keyless,
         data=data,
         profiles=tuple(profiles),
         marginals=marginals,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from simulacra.errors import InvalidArgument, UnsupportedData
 from simulacra_qa.metrics.columns import as_table
-from simulacra_qa.metrics.sequences import Sequences, with_context
+from simulacra_qa.metrics.sequences import Sequences, keyless_share, with_context
 
 __all__ = ["Context", "Prepared", "Table", "prepare"]
 
@@ -31,13 +31,15 @@ class Prepared:
     """The tables; the first `targets` columns are the table's own, the others its context's.
 
     `sequences` is set if the rows have a key that says whose they are, which is none of the columns.
-    `unjudged` are columns that only the synthetic table has.
+    `unjudged` are columns that only the synthetic table has, `keyless` the shares of training and synthetic
+    rows without a key, which are left out.
     """
 
     tables: list[pa.Table]
     targets: int
     sequences: Sequences | None = None
     unjudged: tuple[str, ...] = ()
+    keyless: tuple[float, float] = (0.0, 0.0)
 
     @property
     def rows(self) -> tuple[int, int, int]:
@@ -70,20 +72,25 @@ def prepare(
             raise InvalidArgument.of("key", "is required with a context: name the column that refers to it")
         capped = [_capped(table, max_rows, stream) for stream, table in enumerate(tables, seed)]
         return Prepared(capped, len(known), unjudged=unjudged)
+    everybody = tables
     tables, sequences = Sequences.grouped(tables, key, max_rows, seed)
+    keyless = keyless_share(everybody[0], key), keyless_share(everybody[2], key)
     names = [name for name in tables[0].column_names if name != key]
     if not names:
         raise InvalidArgument.of("key", f'the training table has no column but the key "{key}"')
     added: list[str] = []
     if context is not None:
-        contexts = _aligned(context.training, context.holdout, context.synthetic)
+        contexts = _aligned(context.training, context.holdout, context.synthetic, prefix="context.")
         tables, added = with_context(tables, contexts, key, context.key)
     judged = [table.select([*names, *added]) for table in tables]
-    return Prepared(judged, len(names), sequences, unjudged)
+    return Prepared(judged, len(names), sequences, unjudged, keyless)
 
 
-def _aligned(training: Table, holdout: Table | None, synthetic: Table) -> list[pa.Table]:
-    """Returns the three tables with the training table's columns, in its order, and no others."""
+def _aligned(training: Table, holdout: Table | None, synthetic: Table, *, prefix: str = "") -> list[pa.Table]:
+    """Returns the three tables with the training table's columns, in its order, and no others.
+
+    `prefix` leads the tables' names in errors.
+    """
     first = as_table(training)
     names = first.column_names
     if len(set(names)) < len(names):
@@ -94,10 +101,12 @@ def _aligned(training: Table, holdout: Table | None, synthetic: Table) -> list[p
     for role, table in (("holdout", second), ("synthetic", third)):
         missing = [name for name in names if name not in table.column_names]
         if missing:
-            raise InvalidArgument.of(role, f'the table lacks the column "{missing[0]}" of the training table')
+            raise InvalidArgument.of(
+                f"{prefix}{role}", f'the table lacks the column "{missing[0]}" of the {prefix}training table'
+            )
     for role, table in (("training", first), ("synthetic", third)):
         if not len(table) or not names:
-            raise InvalidArgument.of(role, "the table is empty; there is nothing to evaluate")
+            raise InvalidArgument.of(f"{prefix}{role}", "the table is empty; there is nothing to evaluate")
     return [first, second.select(names), third.select(names)]
 
 

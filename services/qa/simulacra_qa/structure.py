@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from simulacra_qa.evaluation import Evaluation
 from simulacra_qa.judgement import Finding, Level, in_percent
 
-__all__ = ["relation_findings", "sequence_findings", "utility_findings"]
+__all__ = ["keyless_findings", "relation_findings", "sequence_findings", "utility_findings"]
 
 _APART = 0.05
+_KEYLESS = 0.01
 _USELESS = 0.02
 
 
@@ -33,6 +34,18 @@ def sequence_findings(evaluation: Evaluation) -> Iterator[Finding]:
             f"Sequences do not unfold as in the original: how a row follows another differs in {len(lost)} "
             f"columns, most of all in “{evaluation.columns[worst.columns[0]]}” "
             f"({in_percent(worst.accuracy)} of {in_percent(worst.ceiling)}).",
+        )
+
+
+def keyless_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    """Yields whether rows belong to nobody that did not in the original."""
+    before, after = evaluation.keyless
+    if abs(after - before) > _KEYLESS:
+        yield Finding(
+            Level.POOR,
+            "overall",
+            f"{in_percent(after)} of the synthetic rows have no “{evaluation.options.key}”, but "
+            f"{in_percent(before)} of the training rows. Such rows are not judged.",
         )
 
 

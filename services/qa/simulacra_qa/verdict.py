@@ -19,7 +19,12 @@ from simulacra_qa.metrics.discriminator import Discrimination
 from simulacra_qa.metrics.distances import DistanceScores
 from simulacra_qa.metrics.minilm import Absent
 from simulacra_qa.metrics.similarity import Similar
-from simulacra_qa.structure import relation_findings, sequence_findings, utility_findings
+from simulacra_qa.structure import (
+    keyless_findings,
+    relation_findings,
+    sequence_findings,
+    utility_findings,
+)
 
 __all__ = ["TOO_FEW_ROWS", "Finding", "Level", "Verdict", "findings", "verdicts"]
 
@@ -78,6 +83,7 @@ def findings(evaluation: Evaluation) -> list[Finding]:
         *_dependence(evaluation),
         *_first(_unnamed(evaluation)),
         *_unjudged(evaluation),
+        *keyless_findings(evaluation),
         *sequence_findings(evaluation),
         *relation_findings(evaluation),
         *utility_findings(evaluation),

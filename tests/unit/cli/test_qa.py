@@ -151,6 +151,7 @@ def test_sequences_with_their_context_are_judged(capsys: pytest.CaptureFixture[s
         (["{1}", "-", "{0}/broken.parquet"], "cannot be read"),
         (["{1}", "-", "{0}/empty.csv"], "empty"),
         (["{1}", "-", "{0}/narrow.csv"], 'lacks the column "group"'),
+        (["{1}", "-", "{2}", "--context-key", "id"], "--context-key: names a column of --context"),
         (["{1}", "-", "{2}", "--report", "{0}"], "--report: "),
         (["{1}", "-", "{2}", "--report", "{0}/x", "--metrics", "{0}/x"], "--metrics: "),
         (["{1}", "-", "{2}", "--report", "{0}/../{0.name}/synthetic.parquet"], "holds the data to judge"),

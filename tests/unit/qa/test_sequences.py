@@ -188,3 +188,17 @@ def test_wrong_keys_are_named(parts: Parts) -> None:
         evaluate(rows[["person"]], None, made_rows[["person"]], key="person")
     with pytest.raises(InvalidArgument, match='no row of the training table has a value in "person"'):
         evaluate(rows.assign(person=None), None, made_rows, key="person")
+    with pytest.raises(
+        InvalidArgument, match=r'context.synthetic: .*lacks the column "id" of the context.tr'
+    ):
+        evaluate(
+            rows, None, made_rows, key="person", context=Context(people, None, made.drop(columns="id"), "id")
+        )
+
+
+def test_rows_of_nobody_are_told(parts: Parts) -> None:
+    (_, rows), _, (_, made) = parts
+    lost = made.assign(person=made["person"].mask(np.arange(len(made)) % 5 == 0))
+    texts = [finding.text for finding in findings(evaluate(rows, None, lost, key="person", embed=False))]
+    assert any("20.0 % of the synthetic rows have no “person”, but 0.0 % of the training" in t for t in texts)
+    assert "“person”" not in " ".join(f.text for f in findings(evaluate(rows, None, made, key="person")))

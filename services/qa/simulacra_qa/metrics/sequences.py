@@ -92,6 +92,11 @@ class Sequences(Subjects):
         return grouped, cls(np.concatenate(subjects).astype(np.int64), (counts[0], counts[1], counts[2]))
 
 
+def keyless_share(table: pa.Table, key: str) -> float:
+    """Returns the share of rows that have no key."""
+    return float(np.mean(pd.isna(_key(table, key)))) if len(table) else 0.0
+
+
 def with_context(
     tables: list[pa.Table], contexts: list[pa.Table], key: str, context_key: str
 ) -> tuple[list[pa.Table], list[str]]:
