@@ -43,7 +43,8 @@ class TlsDatabase(SourceDatabase):
             "ssl_ca_file": self.client[0],
         }
         for setting, file in shown.items():
-            place = shutil.copy(file, Path(folder, setting))
+            place = Path(folder, setting)
+            shutil.copyfile(file, place)
             place.chmod(0o600)
             if os.geteuid() == 0:
                 entry = pwd.getpwnam("postgres")

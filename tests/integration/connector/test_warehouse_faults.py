@@ -197,6 +197,17 @@ def s3(request: pytest.FixtureRequest) -> Warehouse:
     )
 
 
+def google(request: pytest.FixtureRequest) -> Warehouse:
+    storage: Storage = request.getfixturevalue("google_storage")
+    return Warehouse(
+        "GOOGLE_CLOUD_STORAGE",
+        port_of(storage.settings["google_endpoint"]),
+        _file(storage),
+        storage.secrets,
+        options=lambda port: {"google_endpoint": url(port)},
+    )
+
+
 def _file(storage: Storage) -> str:
     """Puts a file of rows that no compression makes small."""
     generator = np.random.default_rng(1)
@@ -207,7 +218,9 @@ def _file(storage: Storage) -> str:
     return "faults/t.parquet"
 
 
-@pytest.fixture(params=[sql_server, bigquery, databricks, snowflake, s3], ids=lambda make: make.__name__)
+@pytest.fixture(
+    params=[sql_server, bigquery, databricks, snowflake, s3, google], ids=lambda make: make.__name__
+)
 def warehouse(request: pytest.FixtureRequest) -> Iterator[Warehouse]:
     made: Warehouse = request.param(request)
     yield made

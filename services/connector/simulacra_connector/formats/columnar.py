@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.feather
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from simulacra.errors import UnsupportedData
 from simulacra.frames import unnamed_index
 from simulacra_connector.formats.limits import FileLimits, bounded, check_names, corrupt, too_large
 
-__all__ = ["ColumnarFile", "canonical_type"]
+__all__ = ["ColumnarFile", "FileAt", "canonical_type"]
 
 _BATCH_ROWS = 16_384
+# How much of each column is read at once of a file that is far away.
+_FAR = ds.ParquetFragmentScanOptions(use_buffered_stream=True, buffer_size=2**21, pre_buffer=False)
 _OLD_FEATHER = b"FEA1"
 _FRAME_TYPE = b"simulacra:frame_type"
 _SIMPLER: dict[pa.DataType, pa.DataType] = {
@@ -57,11 +62,27 @@ def frame_type(field: "pa.Field[Any]") -> dict[bytes, bytes] | None:
     return {_FRAME_TYPE: name} if name else None
 
 
+@dataclass(frozen=True, slots=True)
+class FileAt:
+    """A Parquet file at a storage whose files Arrow opens only when they are read.
+
+    As an open file, it would hold up all of Python while the storage is asked for it.
+    """
+
+    filesystem: pafs.FileSystem
+    path: str
+
+    def size(self) -> int:
+        """Asks for the number of bytes."""
+        found: int | None = self.filesystem.get_file_info(self.path).size
+        return found or 0
+
+
 class ColumnarFile:
     """A file that brings its own schema, here or, Parquet only, where it is. Its batches are validated."""
 
     def __init__(
-        self, source: "Path | pa.NativeFile", *, file_name: str, limits: FileLimits, parquet: bool
+        self, source: "Path | pa.NativeFile | FileAt", *, file_name: str, limits: FileLimits, parquet: bool
     ) -> None:
         self._file_name = file_name
         self._limit = limits.allowed_bytes(
@@ -94,14 +115,29 @@ class ColumnarFile:
                 raise self._corrupt(error) from error
 
     def _open_parquet(self, source: Any) -> pa.Schema:
+        if isinstance(source, FileAt):
+            return self._open_fragment(source)
         file = self._stack.enter_context(pq.ParquetFile(source))
-        metadata = file.metadata
+        self._check_metadata(file.metadata)
+        self._read = lambda columns: file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+        return file.schema_arrow
+
+    def _open_fragment(self, source: FileAt) -> pa.Schema:
+        parquet = ds.ParquetFileFormat(default_fragment_scan_options=_FAR)
+        fragment: Any = parquet.make_fragment(source.path, filesystem=source.filesystem)
+        fragment.ensure_complete_metadata()
+        self._check_metadata(fragment.metadata)
+        self._read = lambda columns: fragment.to_batches(
+            columns=columns, batch_size=_BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+        )
+        schema: pa.Schema = fragment.physical_schema
+        return schema
+
+    def _check_metadata(self, metadata: Any) -> None:
         groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
         if sum(group.total_byte_size for group in groups) > self._limit:
             raise too_large(self._file_name, self._limit)
         self.rows = metadata.num_rows
-        self._read = lambda columns: file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-        return file.schema_arrow
 
     def _open_arrow(self, path: Any) -> pa.Schema:
         with path.open("rb") as file:

@@ -1,6 +1,7 @@
 """Buckets: S3, Azure Blob Storage and Google Cloud Storage, through Arrow's file systems."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from simulacra_connector.drivers.buckets.filesystems import azure, google, google_children, s3
 from simulacra_connector.drivers.buckets.session import BucketSession
@@ -24,6 +25,7 @@ class GoogleSession(BucketSession):
     """Google Cloud Storage."""
 
     open_filesystem = staticmethod(google)
+    opens_late: ClassVar[bool] = True
 
     def children(self, path: str) -> Sequence[str]:
         """Lists the project's buckets, or what is in a folder; Arrow's file system finds neither."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -34,7 +34,7 @@ from simulacra_connector.drivers.buckets.writing import FolderWriter
 from simulacra_connector.drivers.delivery import DeliveredTable, Delivery
 from simulacra_connector.drivers.uploads import encoding_of
 from simulacra_connector.formats import FileContent, FileFormat, FileLimits, format_of, open_file
-from simulacra_connector.formats.columnar import ColumnarFile
+from simulacra_connector.formats.columnar import ColumnarFile, FileAt
 from simulacra_connector.sampling import select_rows
 from simulacra_connector.types import Connection
 
@@ -64,6 +64,8 @@ class BucketSession:
     """A session with a bucket; see `Session`. A kind of storage is a subclass that opens its file system."""
 
     open_filesystem: OpenFileSystem
+    opens_late: ClassVar[bool] = False
+    """Whether the file system opens a file only when it is read."""
 
     def __init__(self, connection: Connection, options: SessionOptions) -> None:
         self._connection = connection
@@ -281,7 +283,9 @@ class BucketSession:
 
     def _remote(self, path: str, columns: Sequence[str]) -> "_Part":
         """Opens a Parquet file where it is: only its footer, and the wanted columns later, travel."""
-        source = self._stack.enter_context(self._fs.open_input_file(path))
+        source: pa.NativeFile | FileAt = FileAt(self._fs, path)
+        if not self.opens_late:
+            source = self._stack.enter_context(self._fs.open_input_file(path))
         file = ColumnarFile(source, file_name=path, limits=_LIMITS, parquet=True)
         known = [name for name in columns if name in file.schema.names]
         return _Part(path, FileContent(file.schema, file.batches(known or None), file.rows))
