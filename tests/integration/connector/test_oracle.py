@@ -63,6 +63,8 @@ def listener(number: int, tls: ssl.SSLContext | None = None) -> Iterator[int]:
                 text = f"(DESCRIPTION=(TMP=)(VSNNUM=301989888)(ERR={number})(ERROR_STACK=))".encode()
                 body = struct.pack(">BBH", 0x22, 0, len(text)) + text
                 client.sendall(struct.pack(">HHBBH", len(body) + 8, 0, _REFUSE, 0, 0) + body)
+                client.settimeout(5)
+                client.recv(1)  # who hangs up first may take back what was sent
 
     threading.Thread(target=refuse, daemon=True).start()
     yield int(server.getsockname()[1])
