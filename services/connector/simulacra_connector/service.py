@@ -42,8 +42,9 @@ from simulacra_connector.types import TYPES, Connection, check_connection, descr
 __all__ = ["ConnectorService"]
 
 _SOURCE, _DESTINATION = ConnectorAccessType.SOURCE, ConnectorAccessType.DESTINATION
-# What says where a connector connects to: with another one, kept secrets would travel to another server.
-_ENDPOINT_FIELDS = ("host", "port", "endpointUrl", "account", "accountName")
+# What says where a connector connects to, and if that must prove itself: with another one, kept secrets could
+# travel to another server.
+_ENDPOINT_FIELDS = ("host", "port", "endpointUrl", "account", "accountName", "sslEnabled", "kerberosKrb5Conf")
 
 
 class ConnectorService:
@@ -307,9 +308,12 @@ class ConnectorService:
             ssl=changes.get("ssl", old.ssl),
         )
         moved = any(old.config.get(name) != new.config.get(name) for name in _ENDPOINT_FIELDS)
+        moved = moved or old.ssl != new.ssl
         if moved and old.secrets and "secrets" not in changes and caller.user_id != row.owner_id:
             raise InvalidArgument.of(
-                "secrets", "give them again: only the owner may point kept secrets at another server"
+                "secrets",
+                "give them again: only the owner may point kept secrets at another server, or change how it "
+                "proves itself",
             )
         return new
 

@@ -323,7 +323,7 @@ async def test_secrets_do_not_follow_to_another_server(ada: Client, bob: Client,
     from simulacra.store.database import utc_now
     from simulacra.store.tables import grants
 
-    made = await untested(ada, secrets={"password": PASSWORD})
+    made = await untested(ada, config=CONFIG | {"sslEnabled": True}, secrets={"password": PASSWORD})
     async with component._database.begin() as tx:
         grant = {
             "resource_id": made.id,
@@ -336,6 +336,10 @@ async def test_secrets_do_not_follow_to_another_server(ada: Client, bob: Client,
     elsewhere = connector_pb2.UpdateConnectorRequest(
         id=made.id, config=struct(CONFIG | {"host": "127.0.0.2"}), test_connection=False
     )
-    with pytest.raises(InvalidArgument, match="another server"):
-        await bob.connectors.UpdateConnector(elsewhere)
+    unverified = connector_pb2.UpdateConnectorRequest(
+        id=made.id, config=struct(CONFIG | {"sslEnabled": False}), test_connection=False
+    )
+    for change in (elsewhere, unverified):
+        with pytest.raises(InvalidArgument, match="another server"):
+            await bob.connectors.UpdateConnector(change)
     assert (await ada.connectors.UpdateConnector(elsewhere)).config["host"] == "127.0.0.2"
