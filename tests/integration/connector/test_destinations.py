@@ -180,7 +180,7 @@ async def test_what_keeps_a_table_from_being_replaced_is_named_when_asked(
     )
     id = (await ada.create(source.config, access_type=DESTINATION)).id
     for name, words in {
-        "seen": r"public\.seen is what view sees reads",
+        "seen": r"public\.seen cannot be replaced, for it is what view sees reads",
         "parts": r"public\.parts is no plain table but a partitioned table",
         "part": "partition or child of parts",
         "mother": "parent of daughter",

@@ -327,6 +327,8 @@ def test_delivery_to_a_bucket(
     def rows(table: str) -> int:
         return int(pads.dataset(f"{bucket}/out/{table}", filesystem=s3_storage.filesystem).count_rows())
 
+    with pytest.raises(InvalidArgument, match=rf'delivery\.location.*no bucket or container "{bucket}-none"'):
+        generate(delivery | {"location": f"{bucket}-none/out"})
     dataset = generate(delivery)
     assert outcomes(dataset)["people"] == ("DONE", f"{bucket}/out/people", 50)
     assert (rows("people"), rows("pets")) == (50, 20)

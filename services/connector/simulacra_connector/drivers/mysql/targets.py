@@ -37,6 +37,10 @@ class Existing:
     generated: frozenset[str]
     partitioned: bool
 
+    def like(self, place: str) -> str:
+        """Returns what makes a temporary table of the same columns; such a table cannot have partitions."""
+        return f"AS SELECT * FROM {place} LIMIT 0" if self.partitioned else f"LIKE {place}"
+
 
 def existing_tables(
     fetch: Fetch, database: str, names: Sequence[str], mode: WriteMode
@@ -116,7 +120,7 @@ def _try_rows(fetch: Fetch, database: str, there: Mapping[str, Existing], mode: 
             given = ", ".join(quote(column) for column in table.columns if column not in table.generated)
             fetch(f"INSERT INTO {place} ({given}) SELECT {given} FROM {place} WHERE FALSE")
             staging = f"{quote(database)}.{quote(f'simulacra_check_{uuid.uuid4().hex[:8]}')}"
-            fetch(f"CREATE TEMPORARY TABLE {staging} AS SELECT * FROM {place} LIMIT 0")
+            fetch(f"CREATE TEMPORARY TABLE {staging} {table.like(place)}")
             fetch(f"DROP TEMPORARY TABLE {staging}")
     finally:
         fetch("ROLLBACK")

@@ -195,10 +195,8 @@ class TableWriter:
     def _create(self, target: Target, table: TableToDeliver, there: Existing | None) -> None:
         staging = target.staging(table.name)
         if there is not None:
-            # A temporary table vanishes with the connection, whatever happens; it cannot have partitions.
-            place = target.place(table.name)
-            like = f"AS SELECT * FROM {place} LIMIT 0" if there.partitioned else f"LIKE {place}"
-            self._execute(f"CREATE TEMPORARY TABLE {staging} {like}")
+            # A temporary table vanishes with the connection, whatever happens.
+            self._execute(f"CREATE TEMPORARY TABLE {staging} {there.like(target.place(table.name))}")
             return
         types = self._key_types(target, table)
         columns = [

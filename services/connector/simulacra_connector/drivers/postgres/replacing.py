@@ -76,7 +76,7 @@ def replaced_tables(
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace "
         "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
-        "WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, spcname",
+        "WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY 1, 2, 3, 6, 7",
         schema,
         list(names),
     )
@@ -116,7 +116,7 @@ def _require_replaceable(fetch: Fetch, place: str, oid: int) -> None:
     for sql, words in _IN_THE_WAY:
         if found := fetch(sql, oid):
             raise AlreadyExists(
-                f"{place} {words.format(found[0][0])}, and would not when it is replaced; "
+                f"{place} cannot be replaced, for it {words.format(found[0][0])}; "
                 "choose another location, or add to the table instead",
                 location=place,
             )
