@@ -100,7 +100,10 @@ class PostgresPlace:
     @contextlib.contextmanager
     def small_disk(self) -> Iterator[Callable[[], None]]:
         """Puts tables on a small disk; yields what gives them room."""
-        with small_disk("postgres", Path(tempfile.mkdtemp(prefix="simulacra-disk-"))) as grow:
+        with (
+            tempfile.TemporaryDirectory(prefix="simulacra-disk-") as folder,
+            small_disk("postgres", Path(folder)) as grow,
+        ):
             space = f"small_{uuid.uuid4().hex[:8]}"
             self.run(
                 f"CREATE TABLESPACE {space} LOCATION '{grow.folder}'",
