@@ -125,13 +125,18 @@ def _read_config(document: Document) -> NetworkConfig:
         len(sources) != len(cardinalities) or sources.min() < 0 or sources.max() >= len(cardinalities)
     ):
         raise document.fail("sources", "do not fit the sub-columns")
+    embedding = document.integer("embedding", 1, 1024)
+    widths = document.array("widths", int, (None,))
+    if len(widths) not in (0, len(cardinalities)) or not ((widths >= 1) & (widths <= embedding)).all():
+        raise document.fail("widths", "do not fit the sub-columns")
     config = NetworkConfig(
         cardinalities=cardinalities,
         columns=tuple(document.array("columns", int, (None,)).tolist()),
         sources=tuple(tuple(row) for row in sources.tolist()),
         shared=document.integer("shared", 0, 8192),
         levels=document.integer("levels", 1, 1024),
-        embedding=document.integer("embedding", 1, 1024),
+        embedding=embedding,
+        widths=tuple(widths.tolist()),
         hidden=document.integer("hidden", 1, 8192),
         dropout=document.number("dropout", 0.0, 0.95),
     )

@@ -1,4 +1,4 @@
-"""What is chosen from the data where the configuration leaves it open: batch, steps, decay, network."""
+"""What is chosen from the data where the configuration leaves it open: batch, steps, network."""
 
 import math
 
@@ -8,9 +8,8 @@ from simulacra.engine.association import strongest_sources
 from simulacra.engine.network import NetworkConfig
 from simulacra.engine.task import TrainingTask
 
-__all__ = ["MAX_DECAY", "batch_size", "network_config", "planned_steps", "weight_decay"]
+__all__ = ["batch_size", "network_config", "planned_steps"]
 
-MAX_DECAY = 20.0
 _NARROW = 32
 _WIDE = 128
 _SOURCES, _SHARED = 16, 64
@@ -18,24 +17,13 @@ _FEW_SOURCES, _LESS_SHARED = 8, 48
 
 
 def batch_size(rows: int) -> int:
-    """Returns a power of two that gives about 40 steps per epoch, between 32 and 512."""
-    return int(2 ** np.clip(round(math.log2(max(rows, 1) / 40)), 5, 9))
-
-
-def weight_decay(rows: int, shape: NetworkConfig) -> float:
-    """Returns the weight decay: 1 for up to 20,000 rows, less for more, and more for many codes on few rows.
-
-    The second is what keeps single rows unknown: with about one code per row, as in a table of 30 numbers
-    and 300 rows, the likelihood tells training rows from others unless weights are held down that much.
-    """
-    by_rows = np.clip((20_000 / max(rows, 1)) ** 0.3, 0.1, 1.0)
-    by_codes = 12 * (sum(shape.cardinalities) / max(rows, 1)) ** 0.9
-    return float(np.clip(by_codes, by_rows, MAX_DECAY))
+    """Returns a power of two that gives about 40 steps per epoch, between 32 and 256."""
+    return int(2 ** np.clip(round(math.log2(max(rows, 1) / 40)), 5, 8))
 
 
 def planned_steps(rows: int, steps_per_epoch: int) -> int:
-    """Returns the steps to plan: 15 epochs of 20,000 rows, more of fewer and fewer of more."""
-    return int(steps_per_epoch * np.clip(15 * (20_000 / max(rows, 1)) ** 0.3, 6, 40))
+    """Returns the steps to plan: 7.5 epochs of 20,000 rows, more of fewer and fewer of more."""
+    return int(steps_per_epoch * np.clip(7.5 * (20_000 / max(rows, 1)) ** 0.3, 3, 40))
 
 
 def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
@@ -47,6 +35,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
     """
     parts, config = task.codec.sub_columns, task.config
     columns = np.array([part.column for part in parts])
+    embedding = config.embedding or 16
     small = len(codes) < 3000
     wide = len(parts) > (_NARROW if config.sources is None else config.sources)
     many = len(parts) > _WIDE
@@ -55,9 +44,15 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
     return NetworkConfig(
         cardinalities=tuple(part.cardinality for part in parts),
         columns=tuple(columns.tolist()),
-        embedding=config.embedding or 16,
+        embedding=embedding,
+        widths=() if wide else tuple(min(embedding, _width(part.cardinality)) for part in parts),
         hidden=config.hidden or (32 if small else 64),
         dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
         sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
         shared=shared if wide else 0,
     )
+
+
+def _width(cardinality: int) -> int:
+    """Returns the width that a sub-column's embedding needs: few values need few directions."""
+    return round(2 * math.sqrt(cardinality))

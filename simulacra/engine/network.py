@@ -7,8 +7,9 @@ those of its most associated *sources*, and one additive state of all that is kn
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -29,12 +30,13 @@ class NetworkConfig:
     Attributes:
         cardinalities: Codes of each sub-column.
         columns: Which column each sub-column belongs to, ascending.
-        embedding: Width of each sub-column's embedding.
+        embedding: Width of each sub-column's embedding, at most.
         hidden: Width of each target's layers.
         dropout: Share of hidden units that are dropped in training.
         sources: The sub-columns that each target reads directly, as many for each; empty: each reads all.
         shared: Width of the additive state; 0: there is none.
         levels: Steps in which the additive state advances along an order.
+        widths: How much of each sub-column's embedding is read where each target reads all; empty: the whole.
     """
 
     cardinalities: tuple[int, ...]
@@ -45,6 +47,12 @@ class NetworkConfig:
     sources: tuple[tuple[int, ...], ...] = ()
     shared: int = 0
     levels: int = 16
+    widths: tuple[int, ...] = ()
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Returns where each sub-column's embedding stands in the row of all of them, from and to."""
+        ends = np.cumsum([0, *(self.widths or [self.embedding] * len(self.cardinalities))]).tolist()
+        return list(pairwise(ends))
 
     def groups(self) -> list[list[int]]:
         """Returns the targets of similar cardinality, whose heads are computed together."""
@@ -56,10 +64,10 @@ class NetworkConfig:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each parameter of the network."""
         targets, width = len(self.cardinalities), self.hidden
-        read = len(self.sources[0]) if self.sources else targets
+        read = len(self.sources[0]) * self.embedding if self.sources else self.spans()[-1][1]
         shapes: dict[str, tuple[int, ...]] = {
             "embeddings": (sum(self.cardinalities), self.embedding),
-            "input": (targets, read * self.embedding, width),
+            "input": (targets, read, width),
             "input_bias": (targets, 1, width),
             "middle": (targets, width, width),
             "middle_bias": (targets, 1, width),
@@ -95,6 +103,8 @@ class Network(nn.Module):
     offsets: Tensor
     order: Tensor  # which target each row of the parameters, and of `nll`, is about
     sources: Tensor
+    read: Tensor  # the places, in the row of all embeddings, that are read
+    spread: Tensor  # (targets, read): 1 where a place belongs to a target
 
     def __init__(
         self,
@@ -119,6 +129,13 @@ class Network(nn.Module):
         self.register_buffer("order", order, persistent=False)
         sources = torch.tensor(config.sources, dtype=torch.int64)[order] if config.sources else order[:0]
         self.register_buffer("sources", sources, persistent=False)
+        spread = torch.zeros(len(sizes), config.spans()[-1][1])
+        read = torch.zeros(len(spread[0]), dtype=torch.int64)
+        for target, (start, end) in enumerate(config.spans()):
+            spread[target, start:end] = 1
+            read[start:end] = target * config.embedding + torch.arange(end - start)
+        self.register_buffer("read", read, persistent=False)
+        self.register_buffer("spread", spread, persistent=False)
 
         def normal(name: str, scale: float) -> nn.Parameter:
             return nn.Parameter(torch.randn(shapes[name], generator=generator) * scale)
@@ -177,7 +194,17 @@ class Network(nn.Module):
             ranks: Place of each target in its row's order, `(batch, targets)`; a target sees those before it.
             generator: Draws the dropout; without it nothing is dropped.
         """
-        batch = len(codes)
+        losses = []
+        for logits, group in zip(self._logits(codes, ranks, generator), self.groups, strict=True):
+            wanted = codes.t()[group]
+            flat = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+            losses.append(flat.view(wanted.shape))
+        return torch.cat(losses)
+
+    def _logits(
+        self, codes: Tensor, ranks: Tensor, generator: torch.Generator | None = None
+    ) -> Iterator[Tensor]:
+        """Yields the unnormalised log-probabilities of each group of targets, `(group, batch, codes)`."""
         smooth = self.smooth
         table = self.embeddings if smooth is None else smooth.embeddings(self.embeddings)
         embedded = functional.embedding(codes + self.offsets, table)  # (batch, targets, embedding)
@@ -189,23 +216,43 @@ class Network(nn.Module):
             keep = 1 - self.config.dropout
             hidden = hidden * torch.empty_like(hidden).bernoulli_(keep, generator=generator).div_(keep)
         hidden = hidden + torch.baddbmm(self.middle_bias, hidden, self.middle).relu_()
-        sizes = [len(group) for group in self.groups]
-        parts = torch.split(hidden, sizes), torch.split(codes.t()[self.order], sizes)
-        losses = []
-        groups = zip(*parts, self.heads, self.head_biases, strict=True)
-        for number, (part, wanted, free, bias) in enumerate(groups):
+        parts = torch.split(hidden, [len(group) for group in self.groups])
+        for number, (part, free, bias) in enumerate(zip(parts, self.heads, self.head_biases, strict=True)):
             head = free if smooth is None else smooth.head(number, free)
-            logits = torch.baddbmm(bias, part, head)  # (group, batch, codes)
-            flat = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-            losses.append(flat.view(len(part), batch))
-        return torch.cat(losses)
+            yield torch.baddbmm(bias, part, head)
+
+    @torch.no_grad()
+    def fit_biases(self, rows: Tensor, ranks: Tensor) -> None:
+        """Moves the heads' biases towards their maximum likelihood, the other weights staying as they are.
+
+        One step of iterative scaling (Darroch & Ratcliff, 1972): each bias moves by the log of how often its
+        code occurs over how often the network, given the true codes before it, expects it. Both are smoothed
+        by half a row. It takes the noise of the last batches out of the marginals.
+
+        Args:
+            rows: `(rows, targets)` codes, those that the network was trained on.
+            ranks: Place of each target in the order, `(targets,)`.
+        """
+        expected = [torch.zeros_like(bias[:, 0], dtype=torch.float64) for bias in self.head_biases]
+        for part in torch.split(rows, 1024):
+            groups = self._logits(part.long(), ranks.expand(len(part), -1))
+            for total, logits in zip(expected, groups, strict=True):
+                total += torch.softmax(logits, 2).sum(1).double()
+        for group, total, bias in zip(self.groups, expected, self.head_biases, strict=True):
+            for place, target in enumerate(group):
+                size = self.config.cardinalities[target]
+                occurred = torch.bincount(rows[:, target], minlength=size).double()
+                bias[place, 0, :size] += ((occurred + 0.5) / (total[place, :size] + 0.5)).log().float()
 
     def _seen(self, embedded: Tensor, ranks: Tensor) -> Tensor:
         """Returns the embeddings that each target reads, 0 where not yet known, `(targets, batch, read)`."""
         batch, targets, width = embedded.shape
         if not self.config.sources:
-            known = ranks[None] < ranks.t()[self.order, :, None]  # (targets, batch, targets)
-            return (embedded[None] * known.to(embedded.dtype)[..., None]).view(targets, batch, -1)
+            known = (ranks[None] < ranks.t()[self.order, :, None]).to(
+                embedded.dtype
+            )  # (targets, batch, targets)
+            mask = (known.view(-1, targets) @ self.spread).view(targets, batch, -1)
+            return embedded.flatten(1).index_select(1, self.read) * mask
         sources = self.sources.flatten()
         read = self.sources.shape[1]
         known = ranks[:, sources] < ranks[:, self.order].repeat_interleave(read, 1)  # (batch, targets * read)
@@ -237,8 +284,8 @@ class Network(nn.Module):
 class Known:
     """What is known of some rows that are sampled: embeddings, and the additive state.
 
-    Embeddings are `(rows, targets, width)` where targets read all of them, else `(targets, rows, width)`, of
-    which few are read at a time.
+    Embeddings are `(rows, read)` where targets read all of them, else `(targets, rows, width)`, of which few
+    are read at a time.
     """
 
     def __init__(self, embedded: Tensor, shared: Tensor) -> None:
@@ -259,23 +306,29 @@ class Conditional:
         }
         self._rows = {target: row for row, target in enumerate(network.order.tolist())}
         self._sources = network.sources.tolist()
+        self._spans = network.config.spans()
 
     def empty(self, rows: int) -> Known:
         """Returns the state of rows of which nothing is known."""
         config = self._network.config
-        targets = len(config.cardinalities)
-        shape = (targets, rows) if self._sources else (rows, targets)
-        return Known(torch.zeros(*shape, config.embedding), torch.zeros(rows, config.shared))
+        shape: tuple[int, ...] = (rows, self._spans[-1][1])
+        if self._sources:
+            shape = (len(config.cardinalities), rows, config.embedding)
+        return Known(torch.zeros(shape), torch.zeros(rows, config.shared))
 
     def learn(self, known: Known, target: int, codes: Tensor, rows: Tensor | None = None) -> None:
         """Adds the codes of a target, of all rows or of some."""
         network = self._network
         embedded = network.embeddings[codes + network.offsets[target]]
-        of_target = known.embedded[target] if self._sources else known.embedded[:, target]
-        if rows is None:
-            of_target.copy_(embedded)
+        if self._sources:
+            of_target = known.embedded[target]
         else:
-            of_target[rows] = embedded
+            start, end = self._spans[target]
+            of_target = known.embedded[:, start:end]
+        if rows is None:
+            of_target.copy_(embedded[:, : of_target.shape[1]])
+        else:
+            of_target[rows] = embedded[:, : of_target.shape[1]]
         if network.config.shared:
             added = embedded @ network.shared_in[target]
             if rows is None:
@@ -294,7 +347,7 @@ class Conditional:
         if self._sources:
             seen = torch.cat([known.embedded[source] for source in self._sources[row]], 1)
         else:
-            seen = known.embedded.flatten(1)
+            seen = known.embedded
         hidden = torch.addmm(network.input_bias[row], seen, network.input[row])
         if network.config.shared:
             shared = (known.shared + network.shared_bias[row]).relu_()

@@ -42,7 +42,7 @@ class TrainingConfig:
     max_training_time_seconds: float = 600.0
     max_epochs: float = 100.0
     batch_size: int | None = None
-    learning_rate: float = 3e-3
+    learning_rate: float = 0.01
     embedding: int | None = None
     hidden: int | None = None
     dropout: float | None = None

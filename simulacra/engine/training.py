@@ -13,6 +13,7 @@ from torch import Tensor
 from simulacra.engine import choices
 from simulacra.engine.bundle import Bundle
 from simulacra.engine.checkpoint import TrainingState, pack, unpack
+from simulacra.engine.decay import Decay, first_strength
 from simulacra.engine.network import Network
 from simulacra.engine.split import split_holdout
 from simulacra.engine.task import TrainingTask, TrainProgress
@@ -20,14 +21,12 @@ from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsuffi
 
 __all__ = ["train"]
 
-_DECAY_FROM = 0.6
+_DECAY_FROM = 0.3
 _WARM_UP = 30
 _EMA = 0.99
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS = 4096
 _COMPARABLE = 200
-_GAP = 0.085
-_CONTROL = 0.2
 _TOLERANCE = (
     0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
 )
@@ -58,9 +57,9 @@ class _Training:
         rows = len(task.codes)
         fraction = config.validation_fraction
         if fraction is None:
-            fraction = float(np.clip(200 / max(rows, 1), 0.05, 0.1))
+            fraction = min(float(np.clip(200 / max(rows, 1), 0.05, 0.1)), _MAX_VALIDATION_ROWS / max(rows, 1))
         training, validation = split_holdout(rows, fraction, config.seed, task.subjects)
-        validation = validation[:_MAX_VALIDATION_ROWS]
+        validation = validation[_spread(len(validation))]
         codes = torch.from_numpy(np.ascontiguousarray(task.codes, dtype=np.int32))
         self.rows = codes[torch.from_numpy(training)].to(config.device)
         self.held = codes[torch.from_numpy(validation)].long().to(config.device)
@@ -75,27 +74,17 @@ class _Training:
         places = task.codec.places if config.smooth else None
         self.network = Network(shape, self._generator("weights", 0), places).to(config.device)
         self._initialise()
-        named = [(name, weight) for name, weight in self.network.named_parameters() if weight.numel()]
-        self.parameters = [weight for _, weight in named]
+        self.parameters = [weight for weight in self.network.parameters() if weight.numel()]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.best = [parameter.detach().clone() for parameter in self.parameters]
-        decay = (
-            config.weight_decay
-            if config.weight_decay is not None
-            else choices.weight_decay(len(self.rows), shape)
-        )
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [parameter], "weight_decay": 0.0 if "bias" in name else decay}
-                for name, parameter in named
-            ],
-            lr=config.learning_rate,
-            fused=True,
-        )
-        self.least_decay = decay
-        self.seen = self.rows[: len(self.held)].long()
+        strength = config.weight_decay
+        if strength is None:
+            strength = first_strength(len(self.rows), shape.cardinalities)
+        self.decay = Decay(self.network, strength, len(self.rows))
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=True)
+        self.seen = self.rows[torch.from_numpy(_spread(len(self.rows)))].long()
         self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
-        self.state = TrainingState(_fingerprint(task), weight_decay=decay)
+        self.state = TrainingState(_fingerprint(task), weight_decay=strength)
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
         self.ease = (
             None if len(self.held) < _COMPARABLE else [self._losses(p) for p in (self.seen, self.held)]
@@ -169,28 +158,32 @@ class _Training:
         state, network = self.state, self.network
         generator = self._generator("step", state.step)
         codes = self.rows[chosen].long()
-        loss = network.nll(codes, self._ranks(len(codes), generator), generator).sum(0).mean()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-            if group["weight_decay"]:
-                group["weight_decay"] = state.weight_decay
+        loss = network.nll(codes, self._ranks(len(codes), rate, generator), generator).sum(0).mean()
+        self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.decay.apply(rate * state.weight_decay)
         self.optimizer.step()
         torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1 - _EMA)
         state.step += 1
         weight = max(0.02, 1 / state.step)
         state.train_loss += weight * (loss.item() - state.train_loss)
 
-    def _ranks(self, rows: int, generator: torch.Generator) -> Tensor:
-        """Returns orders: the canonical one for half of the rows, one of its own for each of the others."""
+    def _ranks(self, rows: int, rate: float, generator: torch.Generator) -> Tensor:
+        """Returns orders: the canonical one for half of the rows, one of its own for each of the others.
+
+        As the learning rate falls, the canonical order, in which most rows will be sampled, gets more: up to
+        three quarters.
+        """
         ranks = self.canonical.expand(rows, -1)
         if not self.task.config.flexible:
             return ranks
+        config = self.task.config
+        free = math.ceil(rows * (1 + min(1.0, rate / config.learning_rate)) / 4)
         columns = torch.tensor(self.network.config.columns)
-        drawn = torch.rand(rows - rows // 2, int(columns[-1]) + 1, generator=generator)[:, columns]
+        drawn = torch.rand(free, int(columns[-1]) + 1, generator=generator)[:, columns]
         places = drawn.argsort(dim=1, stable=True).argsort(dim=1)  # the parts of a column keep their sequence
-        return torch.cat([ranks[: rows // 2], places.to(ranks.device)])
+        return torch.cat([ranks[free:], places.to(ranks.device)])
 
     def _rate(self, done: float) -> float:
         """Returns the learning rate: warm-up, constant, then linear to zero at the end of the plan."""
@@ -209,7 +202,8 @@ class _Training:
         self._load(self.average)
         losses = self._losses(self.held)
         if self.ease is not None and self.task.config.weight_decay is None:
-            self._hold_down(self._losses(self.seen) - self.ease[0], losses - self.ease[1])
+            seen = self._losses(self.seen) - self.ease[0]
+            state.weight_decay = self.decay.adapted(state.weight_decay, seen, losses - self.ease[1])
         self._load(current)
         loss = losses.mean().item()
         best = loss < state.best_loss
@@ -234,19 +228,6 @@ class _Training:
             for part in torch.split(rows, 512)
         ]
         return torch.cat(parts)
-
-    def _hold_down(self, seen: Tensor, held: Tensor) -> None:
-        """Adapts the weight decay to how well the likelihood tells rows that were learnt from others.
-
-        Args:
-            seen: What has been learnt about training rows: their loss now less that at the start.
-            held: The same of validation rows.
-        """
-        gap = (held.mean() - seen.mean()) / torch.cat([held, seen]).std().clamp(min=1e-6)
-        factor = float(np.clip(math.exp(_CONTROL * (gap.item() / _GAP - 1)), 0.8, 1.3))
-        self.state.weight_decay = float(
-            np.clip(self.state.weight_decay * factor, self.least_decay, choices.MAX_DECAY)
-        )
 
     def _hopeless(self) -> bool:
         """Says whether the network only learns rows by heart: validation is far above its best."""
@@ -317,6 +298,7 @@ class _Training:
         state, config = self.state, self.task.config
         overfitted = bool(state.history) and state.history[-1][2] > state.best_loss * (1 + _TOLERANCE)
         self._load(self.best if overfitted else self.average)
+        self.network.fit_biases(self.rows, self.canonical)
         facts: dict[str, Any] = {
             "rows": len(self.task.codes),
             "epochs": state.step / self.steps_per_epoch,
@@ -330,6 +312,11 @@ class _Training:
             "torch": torch.__version__,
         }
         return Bundle(self.task.codec, self.network.config, self.network.folded(), facts)
+
+
+def _spread(rows: int) -> np.ndarray:
+    """Returns the numbers of at most `_MAX_VALIDATION_ROWS` rows, evenly over all of them."""
+    return np.linspace(0, rows - 1, min(rows, _MAX_VALIDATION_ROWS)).astype(np.int64)
 
 
 def _check(task: TrainingTask) -> None:
