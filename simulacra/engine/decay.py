@@ -19,7 +19,7 @@ __all__ = ["Decay", "first_strength"]
 _OWN = ("input", "middle", "shared_out", "heads.")
 _MOST_FACTOR = 3.0
 _LEAST, _MOST = 0.3, 14.0
-_GAP, _GAP_OF_FEW = 0.055, 1.2
+_GAP, _GAP_OF_FEW = 0.045, 1.2
 _CONTROL = 0.5
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.engine import choices
+from simulacra.engine import choices, memory
+from simulacra.engine.adam import Adam
 from simulacra.engine.bundle import Bundle
 from simulacra.engine.checkpoint import TrainingState, pack, unpack
 from simulacra.engine.decay import Decay, first_strength
@@ -25,7 +26,7 @@ _DECAY_FROM = 0.3
 _WARM_UP = 30
 _EMA = 0.99
 _PATIENCE = 3
-_MAX_VALIDATION_ROWS = 4096
+_MAX_VALIDATION_ROWS, _MAX_SEEN_ROWS = 4096, 2048
 _COMPARABLE = 200
 _TOLERANCE = (
     0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
@@ -42,7 +43,8 @@ def train(task: TrainingTask) -> Iterator[TrainProgress]:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, task.config.threads))
     try:
-        yield from _Training(task).run()
+        with memory.kept():
+            yield from _Training(task).run()
     finally:
         torch.set_num_threads(threads)
 
@@ -59,7 +61,7 @@ class _Training:
         if fraction is None:
             fraction = min(float(np.clip(200 / max(rows, 1), 0.05, 0.1)), _MAX_VALIDATION_ROWS / max(rows, 1))
         training, validation = split_holdout(rows, fraction, config.seed, task.subjects)
-        validation = validation[_spread(len(validation))]
+        validation = validation[_spread(len(validation), _MAX_VALIDATION_ROWS)]
         codes = torch.from_numpy(np.ascontiguousarray(task.codes, dtype=np.int32))
         self.rows = codes[torch.from_numpy(training)].to(config.device)
         self.held = codes[torch.from_numpy(validation)].long().to(config.device)
@@ -81,8 +83,8 @@ class _Training:
         if strength is None:
             strength = first_strength(len(self.rows), shape.cardinalities)
         self.decay = Decay(self.network, strength, len(self.rows))
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=True)
-        self.seen = self.rows[torch.from_numpy(_spread(len(self.rows)))].long()
+        self.optimizer = Adam(self.parameters)
+        self.seen = self.rows[torch.from_numpy(_spread(len(self.rows), _MAX_SEEN_ROWS))].long()
         self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
@@ -159,11 +161,10 @@ class _Training:
         generator = self._generator("step", state.step)
         codes = self.rows[chosen].long()
         loss = network.nll(codes, self._ranks(len(codes), rate, generator), generator).sum(0).mean()
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.decay.apply(rate * state.weight_decay)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1 - _EMA)
         state.step += 1
         weight = max(0.02, 1 / state.step)
@@ -264,12 +265,10 @@ class _Training:
     def _snapshot(self) -> dict[str, bytes]:
         tensors: dict[str, Tensor] = {}
         for number, parameter in enumerate(self.parameters):
-            moments = self.optimizer.state[parameter]
             tensors[f"parameter.{number}"] = parameter
             tensors[f"average.{number}"] = self.average[number]
             tensors[f"best.{number}"] = self.best[number]
-            for name in ("step", "exp_avg", "exp_avg_sq"):
-                tensors[f"{name}.{number}"] = moments[name]
+        tensors.update(self.optimizer.tensors())
         return pack(self.state, tensors)
 
     @torch.no_grad()
@@ -286,10 +285,7 @@ class _Training:
                 parameter.copy_(tensors[f"parameter.{number}"])
                 self.average[number].copy_(tensors[f"average.{number}"])
                 self.best[number].copy_(tensors[f"best.{number}"])
-                self.optimizer.state[parameter] = {
-                    name: tensors[f"{name}.{number}"].to(parameter.device if name != "step" else "cpu")
-                    for name in ("step", "exp_avg", "exp_avg_sq")
-                }
+            self.optimizer.restore(tensors)
         except (KeyError, RuntimeError) as error:
             raise CorruptBundle(f"the checkpoint does not fit the network: {error}") from error
         self.state = state
@@ -314,9 +310,9 @@ class _Training:
         return Bundle(self.task.codec, self.network.config, self.network.folded(), facts)
 
 
-def _spread(rows: int) -> np.ndarray:
-    """Returns the numbers of at most `_MAX_VALIDATION_ROWS` rows, evenly over all of them."""
-    return np.linspace(0, rows - 1, min(rows, _MAX_VALIDATION_ROWS)).astype(np.int64)
+def _spread(rows: int, most: int) -> np.ndarray:
+    """Returns the numbers of at most so many rows, evenly over all of them."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
 def _check(task: TrainingTask) -> None:
