@@ -10,7 +10,7 @@ from simulacra.engine.task import TrainingTask
 
 __all__ = ["batch_size", "network_config", "planned_steps"]
 
-_NARROW = 32
+_READ_ALL = 320
 _WIDE = 128
 _SOURCES, _SHARED = 16, 64
 _FEW_SOURCES, _LESS_SHARED = 8, 48
@@ -37,7 +37,8 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
     columns = np.array([part.column for part in parts])
     embedding = config.embedding or 16
     small = len(codes) < 3000
-    wide = len(parts) > (_NARROW if config.sources is None else config.sources)
+    widths = tuple(min(embedding, _width(part.cardinality)) for part in parts)
+    wide = sum(widths) > _READ_ALL if config.sources is None else len(parts) > config.sources
     many = len(parts) > _WIDE
     sources = config.sources or (_FEW_SOURCES if many else _SOURCES)
     shared = config.shared if config.shared is not None else _LESS_SHARED if many else _SHARED
@@ -45,7 +46,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
         cardinalities=tuple(part.cardinality for part in parts),
         columns=tuple(columns.tolist()),
         embedding=embedding,
-        widths=() if wide else tuple(min(embedding, _width(part.cardinality)) for part in parts),
+        widths=() if wide else widths,
         hidden=config.hidden or (32 if small else 64),
         dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
         sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),

@@ -9,7 +9,7 @@ those of its most associated *sources*, and one additive state of all that is kn
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -50,9 +50,16 @@ class NetworkConfig:
     widths: tuple[int, ...] = ()
 
     def spans(self) -> list[tuple[int, int]]:
-        """Returns where each sub-column's embedding stands in the row of all of them, from and to."""
-        ends = np.cumsum([0, *(self.widths or [self.embedding] * len(self.cardinalities))]).tolist()
-        return list(pairwise(ends))
+        """Returns where each sub-column's embedding stands in the row of all of them, from and to.
+
+        They stand in the canonical order: when it is sampled in, what is known comes first.
+        """
+        widths = self.widths or (self.embedding,) * len(self.cardinalities)
+        ranks = self.ranks(self.canonical_order())
+        ordered = sorted(range(len(ranks)), key=ranks.__getitem__)
+        ends = accumulate((widths[target] for target in ordered), initial=0)
+        found = dict(zip(ordered, pairwise(ends), strict=True))
+        return [found[target] for target in range(len(ranks))]
 
     def groups(self) -> list[list[int]]:
         """Returns the targets of similar cardinality, whose heads are computed together."""
@@ -64,7 +71,7 @@ class NetworkConfig:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each parameter of the network."""
         targets, width = len(self.cardinalities), self.hidden
-        read = len(self.sources[0]) * self.embedding if self.sources else self.spans()[-1][1]
+        read = len(self.sources[0]) * self.embedding if self.sources else max(end for _, end in self.spans())
         shapes: dict[str, tuple[int, ...]] = {
             "embeddings": (sum(self.cardinalities), self.embedding),
             "input": (targets, read, width),
@@ -129,7 +136,7 @@ class Network(nn.Module):
         self.register_buffer("order", order, persistent=False)
         sources = torch.tensor(config.sources, dtype=torch.int64)[order] if config.sources else order[:0]
         self.register_buffer("sources", sources, persistent=False)
-        spread = torch.zeros(len(sizes), config.spans()[-1][1])
+        spread = torch.zeros(len(sizes), max(end for _, end in config.spans()))
         read = torch.zeros(len(spread[0]), dtype=torch.int64)
         for target, (start, end) in enumerate(config.spans()):
             spread[target, start:end] = 1
@@ -290,6 +297,7 @@ class Known:
 
     def __init__(self, embedded: Tensor, shared: Tensor) -> None:
         self.embedded = embedded
+        self.end = 0  # beyond it, a row of embeddings is still empty
         self.shared = shared
         self.pending = torch.zeros_like(shared)
 
@@ -311,7 +319,7 @@ class Conditional:
     def empty(self, rows: int) -> Known:
         """Returns the state of rows of which nothing is known."""
         config = self._network.config
-        shape: tuple[int, ...] = (rows, self._spans[-1][1])
+        shape: tuple[int, ...] = (rows, max(end for _, end in self._spans))
         if self._sources:
             shape = (len(config.cardinalities), rows, config.embedding)
         return Known(torch.zeros(shape), torch.zeros(rows, config.shared))
@@ -325,6 +333,7 @@ class Conditional:
         else:
             start, end = self._spans[target]
             of_target = known.embedded[:, start:end]
+            known.end = max(known.end, end)
         if rows is None:
             of_target.copy_(embedded[:, : of_target.shape[1]])
         else:
@@ -347,8 +356,8 @@ class Conditional:
         if self._sources:
             seen = torch.cat([known.embedded[source] for source in self._sources[row]], 1)
         else:
-            seen = known.embedded
-        hidden = torch.addmm(network.input_bias[row], seen, network.input[row])
+            seen = known.embedded[:, : known.end]
+        hidden = torch.addmm(network.input_bias[row], seen, network.input[row, : seen.shape[1]])
         if network.config.shared:
             shared = (known.shared + network.shared_bias[row]).relu_()
             hidden = torch.addmm(hidden, shared, network.shared_out[row])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -94,7 +95,7 @@ class TableCodec:
         """The columns' names."""
         return list(self.schema.names)
 
-    @property
+    @cached_property
     def sub_columns(self) -> tuple[SubColumn, ...]:
         """The columns of the code matrix."""
         return tuple(
