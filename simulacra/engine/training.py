@@ -25,6 +25,7 @@ __all__ = ["train"]
 _DECAY_FROM = 0.3
 _WARM_UP = 30
 _EMA = 0.99
+_FITTED_SHARE = 10  # fitting the biases passes over a tenth of as many rows as the training did, at most
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS, _MAX_SEEN_ROWS = 4096, 2048
 _COMPARABLE = 200
@@ -53,6 +54,7 @@ class _Training:
     """One training: the network, its optimiser and average, the plan, and the rows."""
 
     def __init__(self, task: TrainingTask) -> None:
+        self.started = task.clock()
         _check(task)
         self.task = task
         config = task.config
@@ -87,10 +89,14 @@ class _Training:
         self.seen = self.rows[torch.from_numpy(_spread(len(self.rows), _MAX_SEEN_ROWS))].long()
         self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
+        looking = task.clock()
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
         self.ease = (
             None if len(self.held) < _COMPARABLE else [self._losses(p) for p in (self.seen, self.held)]
         )
+        # What comes after the last step takes about as long as two such looks at the rows.
+        look, limit = task.clock() - looking, config.max_training_time_seconds
+        self.usable_seconds = max(0.5 * limit, 0.95 * limit - 2 * look)
         self._plan(
             min(
                 config.max_epochs * self.steps_per_epoch,
@@ -122,16 +128,14 @@ class _Training:
         config, state, clock = self.task.config, self.state, self.task.clock
         self._resume()
         state = self.state
-        before, started = state.elapsed, clock()
+        before, started = state.elapsed, self.started
         saved, shown = state.elapsed, state.elapsed
         every = max(1, self.steps_per_epoch, state.total_steps // 40)
         permutation, order_of = torch.empty(0), -1
         rate = 0.0
         while True:
             state.elapsed = before + clock() - started
-            done = max(
-                state.step / state.total_steps, state.elapsed / (0.95 * config.max_training_time_seconds)
-            )
+            done = max(state.step / state.total_steps, state.elapsed / self.usable_seconds)
             if done >= 1 and state.step > 0:
                 break
             epoch, place = divmod(state.step, self.steps_per_epoch)
@@ -153,6 +157,7 @@ class _Training:
                 self.task.checkpoint.save(self._snapshot())
                 saved = state.elapsed
         loss, best = self._validate()
+        state.elapsed = before + clock() - started
         yield replace(self._progress(rate, loss, best), bundle=self._bundle())
 
     def _step(self, chosen: Tensor, rate: float) -> None:
@@ -294,7 +299,8 @@ class _Training:
         state, config = self.state, self.task.config
         overfitted = bool(state.history) and state.history[-1][2] > state.best_loss * (1 + _TOLERANCE)
         self._load(self.best if overfitted else self.average)
-        self.network.fit_biases(self.rows, self.canonical)
+        fitted = max(1, state.step * self.batch // _FITTED_SHARE)
+        self.network.fit_biases(self.rows[torch.from_numpy(_spread(len(self.rows), fitted))], self.canonical)
         facts: dict[str, Any] = {
             "rows": len(self.task.codes),
             "epochs": state.step / self.steps_per_epoch,
