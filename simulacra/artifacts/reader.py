@@ -16,11 +16,19 @@ from simulacra.artifacts.manifest import ArtifactManifest, FileEntry
 from simulacra.artifacts.writer import disk_full_mapped
 from simulacra.errors import ArtifactNotFound, ChecksumMismatch, UnsupportedData
 
-__all__ = ["Artifact"]
+__all__ = ["Artifact", "rows_at_once"]
 
 _BLOCK = 1 << 20
 _IN_MEMORY = 32 << 20
 _BATCH_ROWS = 1 << 16
+_BATCH_BYTES = 1 << 26
+
+
+def rows_at_once(metadata: pq.FileMetaData, most: int) -> int:
+    """Returns how many rows of a Parquet file to read at once: fewer than `most` where values are long."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    widest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(most, int(_BATCH_BYTES / max(widest, 1))))
 
 
 class Artifact:
@@ -75,7 +83,8 @@ class Artifact:
         schema = self._selected(columns)
         for file in self.files:
             with self._verified(file) as source, pq.ParquetFile(source) as parquet:
-                for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=schema.names):
+                rows = rows_at_once(parquet.metadata, _BATCH_ROWS)
+                for batch in parquet.iter_batches(batch_size=rows, columns=schema.names):
                     yield batch.cast(schema)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:

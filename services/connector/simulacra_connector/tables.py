@@ -7,7 +7,10 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from simulacra.artifacts import ArtifactManifest, ArtifactStore
@@ -16,6 +19,10 @@ __all__ = ["content_sha256", "prefetched", "row_groups", "write_table"]
 
 _GROUP_BYTES = 2**26
 _MAX_GROUP_ROWS = 131_072
+_HEAVY_BYTES = 2**27
+"""Rows that hold so much are a row group, however few they are."""
+_STEP_ROWS = 64
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 _PART_ROWS = 2**20
 _TEXT_BYTES = 32
 
@@ -34,20 +41,62 @@ def _byte_width(type: pa.DataType) -> int:
 
 
 def row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Gathers batches of any size into tables of exactly `group_rows` rows; the last one may be shorter."""
+    """Gathers batches of any size into tables of exactly `group_rows` rows, fewer where values are long.
+
+    Where a table ends, the rows alone decide. The last one may be shorter.
+    """
     size = group_rows(schema)
     pending: list[pa.RecordBatch] = []
-    rows = 0
+    rows = weight = 0
     for batch in batches:
         pending.append(batch)
         rows += batch.num_rows
-        while rows >= size:
+        weight += batch.nbytes
+        while rows >= size or weight >= _HEAVY_BYTES:
             table = pa.Table.from_batches(pending, schema)
-            yield table.slice(0, size)
-            pending = table.slice(size).to_batches()
-            rows -= size
+            end = _group_end(table, size)
+            if end is None:
+                break
+            yield table.slice(0, end)
+            pending = table.slice(end).to_batches()
+            rows, weight = rows - end, sum(each.nbytes for each in pending)
     if rows:
         yield pa.Table.from_batches(pending, schema)
+
+
+def _group_end(table: pa.Table, size: int) -> int | None:
+    """Returns after how many rows a group ends; None, if more rows belong to it."""
+    if table.nbytes >= _HEAVY_BYTES:  # which is at least what the values hold
+        held = np.cumsum(np.sum([_bytes_of(column)[:size] for column in table.columns], axis=0))
+        steps = int(np.searchsorted(held[_STEP_ROWS - 1 :: _STEP_ROWS], _HEAVY_BYTES))
+        if (steps + 1) * _STEP_ROWS <= len(held):
+            return (steps + 1) * _STEP_ROWS
+    return size if table.num_rows >= size else None
+
+
+def _bytes_of(values: Any) -> npt.NDArray[np.int64]:
+    """Returns how many bytes each value holds, (rows,), however a column is laid out in memory."""
+    if isinstance(values, pa.ChunkedArray):
+        return np.concatenate([np.zeros(0, np.int64), *map(_bytes_of, values.chunks)])
+    type = values.type
+    if pa.types.is_struct(type):
+        none = np.zeros(len(values), np.int64)
+        return np.asarray(sum(map(_bytes_of, values.flatten()), none), np.int64)
+    if pa.types.is_list(type) or pa.types.is_large_list(type):
+        lengths = _numbers(pc.list_value_length(values))
+        inside = np.concatenate([[0], np.cumsum(_bytes_of(pc.list_flatten(values)))])
+        ends = np.cumsum(lengths)
+        return np.asarray(inside[ends] - inside[ends - lengths], np.int64)
+    if any(is_type(type) for is_type in _TEXTS):
+        return _numbers(pc.binary_length(values))
+    try:
+        return np.full(len(values), type.bit_width // 8, np.int64)
+    except ValueError:  # of a type that no source has
+        return np.zeros(len(values), np.int64)
+
+
+def _numbers(values: Any) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.fill_null(values, 0).to_numpy(zero_copy_only=False), np.int64)
 
 
 def write_table(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulacra.artifacts import ArtifactStore, manifest
+from simulacra.artifacts import ArtifactStore, manifest, reader
 from simulacra.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
@@ -35,6 +35,17 @@ TABLE = pa.table(
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore.from_url(f"file://{tmp_path / 'artifacts'}")
+
+
+def test_rows_of_long_values_are_read_few_at_once(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_BATCH_BYTES", 2**16)
+    table = pa.table({"a": [os.urandom(1024) for _ in range(1000)]})
+    store.write_table("long", table)
+    read = list(store.open("long").batches())
+    assert max(batch.num_rows for batch in read) <= 64
+    assert pa.Table.from_batches(read).equals(table)
 
 
 def test_table_comes_back_with_its_types_and_attributes(store: ArtifactStore) -> None:

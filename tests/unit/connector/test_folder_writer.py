@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pytest
 
 from simulacra.errors import AlreadyExists
+from simulacra_connector import tables
 from simulacra_connector.drivers.base import TableStream, WriteMode
+from simulacra_connector.drivers.buckets import writing
 from simulacra_connector.drivers.buckets.writing import FolderWriter
 
 
@@ -72,3 +75,16 @@ def test_a_failure_takes_the_copies_back(root: Path) -> None:
     with pytest.raises(OSError, match="b"):
         failing.copy(stage(failing, "a", "b"), {"a": str(good), "b": str(blocked)})
     assert [path.name for path in good.iterdir()] == ["old"]
+
+
+def test_wide_rows_make_more_parts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_HEAVY_BYTES", 2**16)
+    monkeypatch.setattr(writing, "_PART_BYTES", 2**16)
+    values = np.random.default_rng(1).bytes(2**20)
+    table = pa.table({"a": [values[start : start + 256] for start in range(0, 2**20, 256)]})
+    to = writer(root)
+    *_, (names, rows) = to.stage("t", TableStream(table.schema, iter(table.to_batches())))
+    assert (len(names), rows) == (16, 4096)
+    (root / "out").mkdir()
+    to.copy({"t": names}, {"t": f"{root}/out"})
+    assert pads.dataset(f"{root}/out", format="parquet").to_table().sort_by("a") == table.sort_by("a")

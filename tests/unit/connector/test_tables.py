@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from simulacra.artifacts import ArtifactStore
+from simulacra_connector import tables
 from simulacra_connector.drivers.base import TableStream
 from simulacra_connector.sources import MAX_CHUNK_BYTES, ipc_chunks
-from simulacra_connector.tables import content_sha256, prefetched, write_table
+from simulacra_connector.tables import content_sha256, prefetched, row_groups, write_table
 
 
 def batches(table: pa.Table, size: int) -> Iterator[pa.RecordBatch]:
@@ -34,6 +37,27 @@ def test_large_table_has_several_parts(tmp_path: Path) -> None:
     list(write_table(store, "x", schema=table.schema, batches=batches(table, 10**6), attributes={}))
     assert len(store.open("x").files) == 3
     assert store.open("x").table().equals(table)
+
+
+def test_long_values_make_small_groups_which_the_rows_alone_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_HEAVY_BYTES", 2**20)
+    sizes = np.random.default_rng(1).integers(0, 3000, 4_000)
+    texts = [None if size < 30 else "x" * size for size in sizes.tolist()]
+    columns: dict[str, Any] = {
+        "text": texts,
+        "number": pa.array(range(4_000), pa.decimal128(9, 2)),
+        "flag": [size % 2 == 0 for size in sizes.tolist()],
+        "list": [[text, "y"] if text else None for text in texts],
+        "struct": [{"text": text, "n": 1} for text in texts],
+    }
+    table = pa.table(columns)
+    groups = list(row_groups(batches(table, 4_000), table.schema))
+    assert pa.concat_tables(groups).equals(table)
+    assert max(group.nbytes for group in groups) < 2 * 2**20
+    assert min(group.num_rows for group in groups[:-1]) >= 64
+    for size in (50, 777, 3999):
+        again = [group.num_rows for group in row_groups(batches(table, size), table.schema)]
+        assert again == [group.num_rows for group in groups]
 
 
 def test_empty_table_keeps_its_schema(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.feather
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from simulacra.artifacts import rows_at_once
 from simulacra.errors import UnsupportedData
 from simulacra.frames import unnamed_index
 from simulacra_connector.formats.limits import FileLimits, bounded, check_names, corrupt, too_large
@@ -119,7 +120,8 @@ class ColumnarFile:
             return self._open_fragment(source)
         file = self._stack.enter_context(pq.ParquetFile(source))
         self._check_metadata(file.metadata)
-        self._read = lambda columns: file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+        rows = rows_at_once(file.metadata, _BATCH_ROWS)
+        self._read = lambda columns: file.iter_batches(batch_size=rows, columns=columns)
         return file.schema_arrow
 
     def _open_fragment(self, source: FileAt) -> pa.Schema:
@@ -127,8 +129,9 @@ class ColumnarFile:
         fragment: Any = parquet.make_fragment(source.path, filesystem=source.filesystem)
         fragment.ensure_complete_metadata()
         self._check_metadata(fragment.metadata)
+        rows = rows_at_once(fragment.metadata, _BATCH_ROWS)
         self._read = lambda columns: fragment.to_batches(
-            columns=columns, batch_size=_BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+            columns=columns, batch_size=rows, batch_readahead=1, fragment_readahead=1
         )
         schema: pa.Schema = fragment.physical_schema
         return schema

@@ -21,6 +21,8 @@ from simulacra_connector.tables import row_groups
 __all__ = ["FolderWriter"]
 
 _PART_ROWS = 2**20
+_PART_BYTES = 2**31
+"""A part is copied into its place at once, which S3 does up to 5 GiB."""
 
 
 class FolderWriter:
@@ -94,16 +96,17 @@ class FolderWriter:
         folder = self._folder(name)
         self._fs.create_dir(folder, recursive=True)
         names: list[str] = []
-        rows = 0
+        rows = first_row = 0
         with ExitStack() as part:
-            parquet: pq.ParquetWriter | None = None
+            sink: pa.NativeFile | None = None
             for table in row_groups(stream.batches, stream.schema):
                 self._check()
-                if parquet is None or rows >= len(names) * _PART_ROWS:
+                if sink is None or rows - first_row >= _PART_ROWS or sink.tell() >= _PART_BYTES:
                     part.close()
                     names.append(self._part(len(names)))
                     sink = part.enter_context(self._fs.open_output_stream(f"{folder}/{names[-1]}"))
                     parquet = part.enter_context(pq.ParquetWriter(sink, stream.schema, compression="zstd"))
+                    first_row = rows
                 parquet.write_table(table)
                 rows += table.num_rows
                 yield names, rows

@@ -44,7 +44,7 @@ DIALECT = Dialect(
     quotes=("`", "`"),
     null="",
 )
-_FILE_ROWS = 2**20
+_FILE_ROWS, _FILE_BYTES = 2**20, 2**28
 
 
 class DatabricksWriter(TableWriter):
@@ -63,7 +63,7 @@ class DatabricksWriter(TableWriter):
         yield
 
     def load(self, staged: Staged, stream: TableStream) -> Iterator[int]:
-        """Uploads files of about a million rows, and inserts each."""
+        """Uploads files of about a million rows, or of fewer that are wide, and inserts each."""
         volume = self.dialect.quote(self._catalog_name, staged.schema, f"{staged.name}_files")
         self.link.execute(f"CREATE VOLUME IF NOT EXISTS {volume}")
         try:
@@ -73,13 +73,14 @@ class DatabricksWriter(TableWriter):
 
     def _loaded(self, staged: Staged, stream: TableStream) -> Iterator[int]:
         pending: list[pa.RecordBatch] = []
-        count = 0
+        count = size = uploaded = 0
         for batch in stream.batches:
             pending.append(exact_batch(batch, database=self.dialect.name))
             count += batch.num_rows
-            if sum(each.num_rows for each in pending) >= _FILE_ROWS:
+            size += pending[-1].nbytes
+            if count - uploaded >= _FILE_ROWS or size >= _FILE_BYTES:
                 self._upload(staged, pending)
-                pending = []
+                pending, size, uploaded = [], 0, count
             yield count
         if pending:
             self._upload(staged, pending)
