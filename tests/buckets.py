@@ -1,5 +1,6 @@
 """Stand-ins for cloud storages, each a program on loopback: moto for S3, fake-gcs-server, Azurite."""
 
+import http.client
 import importlib.util
 import os
 import shutil
@@ -8,12 +9,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 import pytest
@@ -21,7 +25,15 @@ import pytest
 from tests.certificates import service_account_key
 from tests.require import require
 
-__all__ = ["AZURITE_KEY", "Storage", "azure_storage", "google_storage", "s3_storage", "s3_with_tls"]
+__all__ = [
+    "AZURITE_KEY",
+    "Storage",
+    "azure_storage",
+    "google_storage",
+    "s3_of_region",
+    "s3_storage",
+    "s3_with_tls",
+]
 
 # Azurite's account and key are the same everywhere; its documentation names them.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -63,6 +75,54 @@ def s3_with_tls(certificate: Path, key: Path) -> Iterator[int]:
     files = ["-c", str(certificate), "-k", str(key)]
     with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *files], port):
         yield port
+
+
+@contextmanager
+def s3_of_region(storage: Storage, region: str) -> Iterator[str]:
+    """The same storage as in a region of Amazon's, until the block ends; yields its URL."""
+    behind = urlsplit(storage.config["endpointUrl"]).port
+
+    class Door(BaseHTTPRequestHandler):
+        """Hands on what is signed for the region; tells who comes without a signature where the bucket is."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            signature = self.headers.get("Authorization", "")
+            if self.path.partition("?")[0] == "/" or f"/{region}/s3/" in signature:
+                asked = http.client.HTTPConnection("127.0.0.1", behind)
+                asked.request(self.command, self.path, headers=dict(self.headers))
+                answer = asked.getresponse()
+                self._send(answer.status, dict(answer.getheaders()), answer.read())
+            elif signature:
+                words = f"<Code>AuthorizationHeaderMalformed</Code><Region>{region}</Region>"
+                self._send(400, {}, f"<Error>{words}</Error>".encode())
+            else:
+                self._send(301, {"x-amz-bucket-region": region}, b"")
+
+        do_HEAD = do_GET  # noqa: N815 -- http.server calls it by this name
+
+        def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            headers = {name.lower(): value for name, value in headers.items()}
+            headers.setdefault("content-length", str(len(body)))
+            self.send_response_only(status)
+            for name, value in headers.items():
+                if name not in ("connection", "transfer-encoding"):
+                    self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")

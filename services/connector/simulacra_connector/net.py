@@ -13,12 +13,14 @@ from pathlib import Path
 
 from simulacra.errors import InvalidArgument, PermissionDenied, SourceUnreachable
 
-__all__ = ["HOST", "allowed_addresses", "is_within", "tls_context", "untrusted"]
+__all__ = ["HOST", "allowed_addresses", "dial", "is_within", "tls_context", "untrusted"]
 
 # Also what keeps a database client from reading a socket path or a list of hosts out of the field.
 HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}"
 # RFC 6052 and 8215: the last four bytes are an IPv4 address, which a gateway (NAT64) connects to.
 _NAT64 = tuple(ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48"))
+# A peer that is gone without a word is asked after half a minute, and given up after another half.
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 _LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -49,6 +51,17 @@ def allowed_addresses(host: str, port: int, *, denied_networks: Sequence[str]) -
                 host=host,
             )
     return addresses
+
+
+def dial(address: str, port: int, seconds: float) -> socket.socket:
+    """Connects to an address, over a connection that notices when its peer is gone."""
+    opened = socket.create_connection((address, port), seconds)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # not every system has all of them
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return opened
 
 
 def is_within(address: str, networks: Sequence[str]) -> bool:

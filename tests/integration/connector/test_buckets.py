@@ -1,10 +1,12 @@
 """Buckets through the service, against a stand-in for each cloud's storage."""
 
+import base64
 import datetime
 import io
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +27,8 @@ from simulacra.errors import (
 )
 from simulacra.v1 import connector_pb2
 from simulacra_connector.app import create
-from tests.buckets import Storage
+from tests.buckets import Storage, s3_of_region
+from tests.certificates import self_signed
 from tests.integration.connector.client import Client
 from tests.integration.connector.conftest import Settings
 from tests.integration.connector.test_writing import DESTINATION, ipc, messages, write
@@ -203,6 +206,17 @@ async def test_query_is_for_databases(client: Client, storage: Storage) -> None:
         await client.query(id, "SELECT 1")
 
 
+async def test_s3_takes_no_authority_for_a_way_in_the_clear(ada: Client, tmp_path: Path) -> None:
+    authority = base64.b64encode(self_signed(tmp_path, "localhost")[0].read_bytes()).decode()
+    with pytest.raises(InvalidArgument, match="reached by http"):
+        await ada.create(
+            {"accessKey": "k", "endpointUrl": "127.0.0.1:1"},
+            type=connector_pb2.CONNECTOR_TYPE_S3_STORAGE,
+            secrets={"secretKey": "s"},
+            ssl={"caCertificate": authority},
+        )
+
+
 @pytest.mark.parametrize(
     ("config", "error"),
     [
@@ -210,6 +224,7 @@ async def test_query_is_for_databases(client: Client, storage: Storage) -> None:
         ({"endpointUrl": "https://127.0.0.1:1"}, SourceUnreachable),
         ({"endpointUrl": "file:///etc/passwd"}, InvalidArgument),
         ({"endpointUrl": "http://user@host/path"}, InvalidArgument),
+        ({"endpointUrl": "http://127.0.0.1:port"}, InvalidArgument),
         ({"endpointUrl": "http://169.254.169.254"}, PermissionDenied),
     ],
 )
@@ -223,6 +238,20 @@ async def test_s3_endpoint_that_cannot_be_used(
             secrets={"secretKey": "planted-secret"},
         )
     assert "planted-secret" not in caught.value.message
+
+
+async def test_s3_is_asked_for_the_region_of_a_bucket(ada: Client, s3_storage: Storage) -> None:
+    bucket = Bucket(s3_storage)
+    bucket.put("t/a.parquet", parquet(pa.table({"n": [1]})))
+    with s3_of_region(s3_storage, "eu-central-1") as url:
+        made = await ada.create(
+            s3_storage.config | {"endpointUrl": url},
+            type=connector_pb2.CONNECTOR_TYPE_S3_STORAGE,
+            secrets=s3_storage.secrets,
+        )
+        request = connector_pb2.ListLocationsRequest(id=made.id, prefix=bucket.name)
+        assert list((await ada.connectors.ListLocations(request)).locations) == [f"{bucket.name}/t/"]
+        assert (await ada.read(made.id, f"{bucket.name}/t")).to_pydict() == {"n": [1]}
 
 
 async def test_azure_refuses_a_wrong_key(

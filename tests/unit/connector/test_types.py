@@ -1,12 +1,13 @@
 """The table of types is the schema's, and what a client sends is checked against it."""
 
+import socket
 from typing import Any
 
 import pytest
 
 from simulacra.domain import ConnectorType
 from simulacra.errors import InvalidArgument, PermissionDenied
-from simulacra_connector.net import allowed_addresses, is_within
+from simulacra_connector.net import allowed_addresses, dial, is_within
 from simulacra_connector.types import TYPES, check_connection
 
 # Config, secrets and ssl fields of each type, from the domain's schema; a default follows the name.
@@ -131,3 +132,14 @@ def test_an_address_that_is_translated_is_in_no_network_of_its_target() -> None:
     assert is_within("::ffff:127.0.0.1", ["127.0.0.0/8"])
     assert not is_within("64:ff9b::7f00:1", ["127.0.0.0/8"])
     assert not is_within("0.0.0.0", ["127.0.0.0/8"])
+
+
+def test_a_connection_notices_when_its_peer_is_gone() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        dial("127.0.0.1", server.getsockname()[1], 3) as opened,
+    ):
+        assert opened.gettimeout() == 3
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 
 from simulacra.errors import DriverMissing, InvalidArgument, SourceAuthenticationFailed, SourceUnreachable
 from simulacra_connector.drivers.base import SessionOptions
+from simulacra_connector.drivers.buckets.regions import s3_endpoint
 from simulacra_connector.net import allowed_addresses
 from simulacra_connector.types import Connection
 
@@ -26,29 +27,25 @@ _AZURE_NAMES = {
     "accountName": re.compile(r"[a-z0-9]{3,24}"),
     "tenantId": re.compile(r"[A-Za-z0-9.-]{1,255}"),
 }
-_PORTS = {"http": 80, "https": 443}
 
 
 @contextmanager
-def s3(connection: Connection, options: SessionOptions, scratch: Path) -> Iterator[pafs.FileSystem]:
-    """Opens S3; `sslEnabled` decides only where an endpoint's URL does not say http or https."""
-    config = connection.config
-    parameters: dict[str, Any] = {"scheme": "https"}
-    if endpoint := config.get("endpointUrl"):
-        if "://" not in endpoint:
-            endpoint = f"{'https' if config.get('sslEnabled') else 'http'}://{endpoint}"
-        parts = urlsplit(endpoint)
-        scheme = "https" if config.get("sslEnabled") else parts.scheme
-        if scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.username:
-            raise InvalidArgument.of("config.endpointUrl", f"{endpoint!r} is not http(s)://host[:port]")
-        port = parts.port or _PORTS[scheme]
-        allowed_addresses(parts.hostname, port, denied_networks=options.denied_networks)
-        parameters = {
-            "scheme": scheme,
-            "endpoint_override": f"{parts.hostname}:{port}",
-            "region": "us-east-1",
-        }
+def s3(
+    connection: Connection, options: SessionOptions, scratch: Path, *, region: str = ""
+) -> Iterator[pafs.S3FileSystem]:
+    """Opens S3 in a region, by default the endpoint's own: there all buckets are listed."""
+    config, endpoint = connection.config, s3_endpoint(connection.config)
+    parameters: dict[str, Any] = {"scheme": endpoint.scheme, "region": region or endpoint.region}
+    if config.get("endpointUrl"):
+        allowed_addresses(endpoint.host, endpoint.port, denied_networks=options.denied_networks)
+        parameters["endpoint_override"] = endpoint.authority
     if certificate := connection.ssl.get("caCertificate"):
+        if endpoint.scheme == "http":
+            raise InvalidArgument.of(
+                "ssl.caCertificate",
+                "has no effect, for the endpoint is reached by http; set config.sslEnabled to true, or leave "
+                "the certificate out",
+            )
         path = scratch / "ca.pem"
         try:
             path.write_bytes(base64.b64decode(certificate, validate=True))

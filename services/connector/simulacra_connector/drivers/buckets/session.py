@@ -92,6 +92,11 @@ class BucketSession:
     ) -> None:
         self._stack.close()
 
+    def at(self, path: str) -> pafs.FileSystem:
+        """Returns what reaches a path."""
+        del path
+        return self._fs
+
     def test(self) -> str:
         """Lists the buckets."""
         self.locations("")
@@ -101,13 +106,13 @@ class BucketSession:
         """Lists buckets, or the folders (with a slash at the end) and files of a folder."""
         path = object_path(prefix)
         with self._errors():
-            if path and self._fs.get_file_info(path).type == pafs.FileType.File:
+            if path and self.at(path).get_file_info(path).type == pafs.FileType.File:
                 return [path]
             return sorted(self.children(path))
 
     def children(self, path: str) -> Sequence[str]:
         """Lists the buckets, or what is in a folder."""
-        infos = self._fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        infos = self.at(path).get_file_info(pafs.FileSelector(path, allow_not_found=True))
         return [
             f"{info.path}/" if path and info.type == pafs.FileType.Directory else info.path for info in infos
         ]
@@ -231,7 +236,7 @@ class BucketSession:
 
     def _writer(self, tag: str, folder: str) -> FolderWriter:
         return FolderWriter(
-            self._fs,
+            self.at(folder),
             tag=tag,
             staging=f"{folder}/_staging-{tag}",
             visible=self._visible,
@@ -241,7 +246,7 @@ class BucketSession:
     def _visible(self, folder: str) -> Sequence[str]:
         """Returns the files of a folder, without what other programs keep there under _ or a dot."""
         selector = pafs.FileSelector(folder, allow_not_found=True, recursive=True)
-        infos = self._fs.get_file_info(selector)
+        infos = self.at(folder).get_file_info(selector)
         return sorted(
             info.path
             for info in infos
@@ -257,7 +262,7 @@ class BucketSession:
             raise InvalidArgument.of("location", f"{location!r} is a pattern of buckets; name the bucket")
         with self._errors(location):
             # A name may have the signs of patterns in it; what is there by this very name is meant.
-            kind = self._fs.get_file_info(path).type if path else pafs.FileType.NotFound
+            kind = self.at(path).get_file_info(path).type if path else pafs.FileType.NotFound
             if kind == pafs.FileType.File:
                 found = [path]
             elif kind == pafs.FileType.Directory or not is_pattern(path):
@@ -283,9 +288,9 @@ class BucketSession:
 
     def _remote(self, path: str, columns: Sequence[str]) -> "_Part":
         """Opens a Parquet file where it is: only its footer, and the wanted columns later, travel."""
-        source: pa.NativeFile | FileAt = FileAt(self._fs, path)
+        source: pa.NativeFile | FileAt = FileAt(self.at(path), path)
         if not self.opens_late:
-            source = self._stack.enter_context(self._fs.open_input_file(path))
+            source = self._stack.enter_context(self.at(path).open_input_file(path))
         file = ColumnarFile(source, file_name=path, limits=_LIMITS, parquet=True)
         known = [name for name in columns if name in file.schema.names]
         return _Part(path, FileContent(file.schema, file.batches(known or None), file.rows))
@@ -296,7 +301,8 @@ class BucketSession:
         scratch = folder / "scratch"
         scratch.mkdir(parents=True)
         local = folder / "file"
-        with self._fs.open_input_stream(path, compression=None) as source, local.open("wb") as target:
+        stream = self.at(path).open_input_stream(path, compression=None)
+        with stream as source, local.open("wb") as target:
             while block := source.read(2**22):
                 self._options.cancellation.check()
                 target.write(block)

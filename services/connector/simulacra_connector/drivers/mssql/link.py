@@ -18,7 +18,7 @@ from cryptography import x509
 
 from simulacra_connector.drivers.base import SessionOptions
 from simulacra_connector.drivers.sql import Fault, Link
-from simulacra_connector.net import allowed_addresses
+from simulacra_connector.net import allowed_addresses, dial
 from simulacra_connector.types import Connection
 
 __all__ = ["MssqlLink"]
@@ -61,7 +61,7 @@ class MssqlLink(Link):
         timeout = max(2, self.options.connect_timeout // len(addresses))
         for position, address in enumerate(addresses):
             try:
-                return socket.create_connection((address, self._port), timeout)
+                return dial(address, self._port, timeout)
             except OSError:
                 if position == len(addresses) - 1:
                     raise

@@ -1,6 +1,5 @@
 """Opens connections to MySQL and MariaDB and turns their complaints into the platform's errors."""
 
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from simulacra.errors import (
     StorageFull,
 )
 from simulacra_connector.drivers.base import Canceled, SessionOptions
-from simulacra_connector.net import allowed_addresses, is_within, tls_context, untrusted
+from simulacra_connector.net import allowed_addresses, dial, is_within, tls_context, untrusted
 from simulacra_connector.types import Connection
 
 __all__ = ["connect", "mysql_errors"]
@@ -77,7 +76,7 @@ def connect(connection: Connection, options: SessionOptions, *, read_timeout: in
         for position, address in enumerate(addresses):
             opened = _unconnected(connection, options, address, timeout)
             try:
-                opened.connect(_dial(address, port, timeout))
+                opened.connect(dial(address, port, timeout))
             except (pymysql.err.OperationalError, OSError) as error:
                 cause = getattr(error, "original_exception", error)
                 if opened.needs_tls and (isinstance(cause, ssl.SSLError) or error.args[0] == _NO_TLS):
@@ -111,13 +110,6 @@ def _unconnected(connection: Connection, options: SessionOptions, address: str, 
     )
     made.needs_tls = needs_tls
     return made
-
-
-def _dial(address: str, port: int, timeout: int) -> socket.socket:
-    opened = socket.create_connection((address, port), timeout)
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return opened
 
 
 @contextmanager
