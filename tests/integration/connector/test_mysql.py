@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import math
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -203,18 +204,24 @@ async def test_sample(ada: Client, shop: Shop) -> None:
         "SELECT 1) AS q; DELETE FROM {}.t; --",
         "DROP TABLE {}.t",
         "SELECT {}.evil()",
-        "SELECT 1 INTO OUTFILE '/tmp/simulacra-evil'",
+        "SELECT 1 INTO OUTFILE '{file}'",
+        "SELECT 1) AS q UNION SELECT 1 INTO OUTFILE '{file}' FROM (SELECT 2",
+        "SELECT 1) AS q UNION ALL SELECT 2 INTO DUMPFILE '{file}' FROM (SELECT 2",
+        "SELECT 1) AS query /*! UNION SELECT 1 INTO OUTFILE '{file}' */ FROM (SELECT 2",
         "COMMIT",
     ],
 )
 async def test_query_cannot_write(ada: Client, shop: Shop, sql: str) -> None:
+    file = f"{tempfile.gettempdir()}/simulacra-{shop.name}"
     shop.run(
+        "GRANT FILE ON *.* TO {}@'127.0.0.1'",
         "CREATE TABLE {}.t AS SELECT 1 AS a",
         "CREATE FUNCTION {}.evil() RETURNS INT MODIFIES SQL DATA BEGIN DELETE FROM {}.t; RETURN 1; END",
     )
     id = await connector(ada, shop)
     with pytest.raises((InvalidArgument, PermissionDenied)):
-        await ada.query(id, sql.replace("{}", shop.name))
+        await ada.query(id, sql.replace("{}", shop.name).replace("{file}", file))
+    assert shop.fetch(f"SELECT load_file('{file}')") == [(None,)]
     assert shop.fetch("SELECT count(*) FROM {}.t") == [(1,)]
     assert (await ada.query(id, "SELECT 1.50 AS x, 'y' AS y;")).to_pydict() == {
         "x": [Decimal("1.50")],

@@ -1,5 +1,6 @@
 """One connection to MySQL or MariaDB: a read-only transaction with a consistent snapshot."""
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -121,9 +122,14 @@ class MySqlSession:
 
     @contextmanager
     def query(self, statement: str, max_rows: int | None) -> Iterator[TableStream]:
-        """Runs one SELECT: as a subquery in a read-only transaction it cannot be anything else."""
-        inner = f"(\n{statement.strip().rstrip(';')}\n) AS query"
-        columns = [read_column(field) for field in self._describe(inner, "the query")]
+        """Runs one SELECT: as a subquery in a read-only transaction it cannot be anything else.
+
+        It cannot leave its parentheses either, for INTO OUTFILE after them: whose columns are asked for has a
+        name that no statement can know.
+        """
+        name = f"query_{uuid.uuid4().hex}"
+        inner = f"(\n{statement.strip().rstrip(';')}\n) AS {name}"
+        columns = [read_column(field) for field in self._describe(inner, "the query", f"{name}.*")]
         limit = f" LIMIT {max_rows}" if max_rows is not None else ""
         timeout = self._options.statement_timeout
         with self._stream(f"{inner}{limit}", columns, "the query", timeout) as batches:
@@ -177,7 +183,7 @@ class MySqlSession:
             with suppress(pymysql.err.Error):
                 connection.close()
 
-    def _describe(self, source: str, location: str) -> Sequence[Any]:
+    def _describe(self, source: str, location: str, columns: str = "*") -> Sequence[Any]:
         with (
             mysql_errors(self._parameters, location),
             # A subquery may run even though none of its rows is asked for.
@@ -185,7 +191,7 @@ class MySqlSession:
             self._connection.cursor() as cursor,
         ):
             self._limit_time(cursor, self._options.statement_timeout)
-            cursor.execute(f"SELECT * FROM {source} LIMIT 0")
+            cursor.execute(f"SELECT {columns} FROM {source} LIMIT 0")
             fields: Sequence[Any] = cursor._result.fields
         return fields
 
