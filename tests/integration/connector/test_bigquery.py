@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from simulacra.domain import ConnectorType
 from simulacra.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -21,6 +22,9 @@ from simulacra.errors import (
 )
 from simulacra.v1 import connector_pb2
 from simulacra_connector.app import ConnectorComponent, create
+from simulacra_connector.drivers.base import Canceled, SessionOptions
+from simulacra_connector.drivers.bigquery.link import BigQueryLink
+from simulacra_connector.types import check_connection
 from tests.bigquery import BigQueryServer
 from tests.certificates import service_account_key
 from tests.integration.connector.client import Client
@@ -155,6 +159,24 @@ async def test_cancelled_call_cancels_the_job(ada: Client, server: BigQueryServe
     while not server.canceled:
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
+
+
+def test_a_job_is_canceled_too_when_it_was_on_its_way(server: BigQueryServer) -> None:
+    options = SessionOptions(endpoints={"BIGQUERY": server.url})
+    connection = check_connection(ConnectorType.BIGQUERY, config=None, secrets={"keyFile": KEY}, ssl=None)
+    link = BigQueryLink(connection, options)
+    server.hold = threading.Event()
+
+    def canceled_before_it_is_followed() -> None:
+        with link.bounded(60), link.translated():
+            job = link.start("SELECT 1")
+            options.cancellation.cancel()
+            link.follow(job)
+
+    with pytest.raises(Canceled):
+        canceled_before_it_is_followed()
+    assert len(server.canceled) == 1
+    link.close()
 
 
 async def test_written_table_round_trips(ada: Client, server: BigQueryServer) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulacra.domain import ConnectorType
-from simulacra.errors import SourceUnreachable, StorageFull
+from simulacra.errors import DeadlineExceeded, SourceUnreachable, StorageFull
 from simulacra.v1 import connector_pb2
 from simulacra_connector.app import create
 from simulacra_connector.drivers import open_session
 from simulacra_connector.drivers.base import ReadOptions, SessionOptions
+from simulacra_connector.drivers.snowflake.link import SnowflakeLink
 from simulacra_connector.drivers.sql import Fault
 from simulacra_connector.drivers.sql.faults import fault_error
 from simulacra_connector.types import Connection, check_connection
@@ -50,6 +52,8 @@ class Line:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # else one more connection would be accepted
         self._listener.close()
 
     def _serve(self) -> None:
@@ -247,6 +251,21 @@ async def test_reading_goes_on_when_the_line_breaks_in_the_middle(
             assert (last.done, last.rows) == (True, ROWS)
         finally:
             await component.stop()
+
+
+@pytest.mark.parametrize("warehouse", [snowflake], indirect=True)
+def test_a_server_that_stays_away_is_not_asked_for_hours(warehouse: Warehouse) -> None:
+    with line(warehouse.port) as way:
+        options = SessionOptions(connect_timeout=2, **warehouse.options(way.port))
+        link = SnowflakeLink(warehouse.connection(way.port), options)
+        assert link.fetch("SELECT 1")
+        way.close()
+        way.breaks_after = 0
+        began = time.monotonic()
+        with pytest.raises((SourceUnreachable, DeadlineExceeded)):
+            link.fetch("SELECT 1", seconds=1)
+        link.close()
+        assert time.monotonic() - began < 45
 
 
 @pytest.mark.parametrize("warehouse", [sql_server, bigquery, databricks], indirect=True)

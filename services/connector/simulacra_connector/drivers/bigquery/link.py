@@ -69,18 +69,16 @@ class BigQueryLink(Link):
         return _Cursor(self)
 
     def start(self, sql: str, config: bigquery.QueryJobConfig | None = None) -> Any:
-        """Starts a query job, which `stop` can cancel from now on."""
-        self._job = None
-        self._job = self.client.query(
+        """Starts a query job."""
+        return self.client.query(
             sql, job_config=config, retry=self.retry, job_retry=None, timeout=self.options.statement_timeout
         )
-        if self.is_stopped:  # while the job was on its way, and there was nothing to cancel
-            self.stop()
-        return self._job
 
     def follow(self, job: Any) -> Any:
-        """Waits for a job that was started elsewhere; `stop` cancels it."""
+        """Waits for a job, which `stop` can cancel from now on."""
         self._job = job
+        if self.is_stopped:  # while the job was on its way, and there was nothing to cancel
+            self.stop()
         return job.result(retry=self.retry)
 
     def columns_of(self, cursor: Any) -> Iterator[Sequence[Any]]:

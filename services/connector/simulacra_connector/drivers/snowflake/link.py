@@ -1,5 +1,6 @@
 """Opens connections to Snowflake and turns its error codes into faults."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -71,6 +72,7 @@ class SnowflakeLink(Link):
             application="Simulacra",
             paramstyle="qmark",
             login_timeout=self.options.connect_timeout,
+            network_timeout=seconds,
             arrow_number_to_decimal=True,
             client_store_temporary_credential=False,
             session_parameters={
@@ -99,6 +101,15 @@ class SnowflakeLink(Link):
         """Makes a cursor."""
         return self._connection.cursor()
 
+    def run(self, cursor: Any, sql: str, parameters: Sequence[Any]) -> None:
+        """Runs a statement; else the connector would ask a server that is away for hours."""
+        cursor.execute(sql, tuple(parameters) or None, timeout=self._patience)
+
+    @property
+    def _patience(self) -> int:
+        """Seconds until the connector gives up, a little after the statement should have been stopped."""
+        return math.ceil(self.seconds) + self.options.connect_timeout
+
     def columns_of(self, cursor: Any) -> Iterator[Sequence[Any]]:
         """Takes the result's Arrow chunks as they come; what is no query has rows only."""
         try:
@@ -110,7 +121,7 @@ class SnowflakeLink(Link):
     def describe(self, sql: str) -> list[Any]:
         """Has the server compile a statement; returns what its columns are."""
         with self.bounded(self.options.statement_timeout), self.translated("the query"):
-            return list(self.cursor().describe(sql))
+            return list(self.cursor().describe(sql, timeout=self._patience))
 
     def stop(self) -> None:
         """Has the server end what this session runs, from another one."""

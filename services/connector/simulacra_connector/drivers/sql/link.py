@@ -18,9 +18,10 @@ __all__ = ["Link"]
 
 
 class _Watch:
-    """What became of the statement under way."""
+    """What became of the statement under way, and how many seconds it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.expired = False
         self.canceled = False
 
@@ -37,7 +38,12 @@ class Link(ABC):
         self.parameters = parameters
         self.options = options
         self.pace = Pace(self.most_rows)
-        self._watch = _Watch()
+        self._watch = _Watch(options.statement_timeout)
+
+    @property
+    def seconds(self) -> float:
+        """How long what runs may take."""
+        return self._watch.seconds
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
@@ -111,10 +117,13 @@ class Link(ABC):
 
     def execute_anyway(self, sql: str) -> bool:
         """Runs a statement that cleans up, also after a cancellation; tells whether it could."""
+        stopped, self._watch = self._watch, _Watch(self.options.statement_timeout)
         try:
             self.run(self.cursor(), sql, ())
         except self.failures:
             return False
+        finally:
+            self._watch = stopped
         return True
 
     @contextmanager
@@ -146,7 +155,7 @@ class Link(ABC):
     @contextmanager
     def bounded(self, seconds: float) -> Iterator[None]:
         """Stops what runs inside, at the server, after `seconds` or when the caller cancels."""
-        watch = self._watch = _Watch()
+        watch = self._watch = _Watch(seconds)
 
         def stop(reason: str) -> None:
             setattr(watch, reason, True)
