@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simulacra.domain.model import ModelEncodingType
 from simulacra.engine.codecs import FitOptions, Protection, codec_from_json, codec_to_json, fit_codec
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec
@@ -230,8 +231,33 @@ def test_iso_text_is_taken_as_dates() -> None:
     assert all(date.fromisoformat(text) for text in roundtrip(codec, texts).to_pylist())
 
 
-def test_deprecated_names_mean_the_prefixed_ones() -> None:
-    assert fit_codec(many([1, 2, 3]), "NUMERIC_DIGIT", OPEN).encoding == "TABULAR_NUMERIC_DIGIT"
+UNPREFIXED: dict[str, tuple[list[Any], str]] = {
+    "AUTO": (["a", "b"], "TABULAR_CATEGORICAL"),
+    "CATEGORICAL": ([1, 2, 3], "TABULAR_CATEGORICAL"),
+    "NUMERIC_AUTO": ([1, 2, 3], "TABULAR_NUMERIC_DISCRETE"),
+    "NUMERIC_DISCRETE": ([1, 2, 3], "TABULAR_NUMERIC_DISCRETE"),
+    "NUMERIC_BINNED": ([1, 2, 3], "TABULAR_NUMERIC_BINNED"),
+    "NUMERIC_DIGIT": ([1, 2, 3], "TABULAR_NUMERIC_DIGIT"),
+    "CHARACTER": (["a", "b"], "TABULAR_CHARACTER"),
+    "DATETIME": ([date(2020, 1, 1)], "TABULAR_DATETIME"),
+    "DATETIME_RELATIVE": ([date(2020, 1, 1)], "TABULAR_DATETIME"),
+    "LAT_LONG": (["1.5, 2.5"], "TABULAR_LAT_LONG"),
+}
+
+
+def test_every_tabular_encoding_of_the_schema_is_here() -> None:
+    names = {kind.value for kind in ModelEncodingType if kind.value.startswith(("AUTO", "TABULAR_"))}
+    assert {name.removeprefix("TABULAR_") for name in names} == set(UNPREFIXED)
+
+
+@pytest.mark.parametrize("name", UNPREFIXED)
+def test_deprecated_names_mean_the_prefixed_ones(name: str) -> None:
+    values, expected = UNPREFIXED[name]
+    prefixed = name if name == "AUTO" else f"TABULAR_{name}"
+    column = many(values)
+    codec = fit_codec(column, name, OPEN)
+    assert codec.encoding == expected
+    assert codec_to_json(codec) == codec_to_json(fit_codec(column, prefixed, OPEN))
 
 
 def test_an_encoding_that_does_not_suit_is_refused() -> None:
