@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulacra import engine
-from simulacra.engine import Bundle, Sampler, SampleRequest
+from simulacra.engine import Bundle, Sampler, SampleRequest, TrainingConfig, TrainingTask
 from simulacra.errors import CorruptBundle
 
 
@@ -38,6 +38,24 @@ def edited(bundle: Bundle, edit: Callable[[dict[str, Any]], object]) -> dict[str
     return {**files, "model.json": json.dumps(document).encode()}
 
 
+@pytest.fixture(scope="module")
+def wide_bundle(table: pa.Table) -> Bundle:
+    codec = engine.analyze(table)
+    config = TrainingConfig(max_epochs=1, threads=1, sources=2)
+    bundle = list(engine.train(TrainingTask(codec, codec.encode(table), config)))[-1].bundle
+    assert bundle is not None
+    assert bundle.config.sources
+    return bundle
+
+
+def test_a_wide_bundle_comes_back(wide_bundle: Bundle) -> None:
+    loaded = Bundle.from_files(wide_bundle.to_files())
+    assert loaded.config == wide_bundle.config
+    assert list(Sampler(loaded).sample(SampleRequest(20))) == list(
+        Sampler(wide_bundle).sample(SampleRequest(20))
+    )
+
+
 @pytest.mark.parametrize(
     "edit",
     [
@@ -51,6 +69,22 @@ def edited(bundle: Bundle, edit: Callable[[dict[str, Any]], object]) -> dict[str
         lambda d: d.update(facts=[]),
         lambda d: d["codec"]["columns"].pop(),
         lambda d: d["codec"].update(columns=None),
+        lambda d: d["network"].update(cardinalities=[]),
+        lambda d: d["network"].update(cardinalities=[], columns=[]),
+        lambda d: (
+            d["network"].update(cardinalities=[], columns=[], widths=[]) or d["codec"].update(columns=[])
+        ),
+        lambda d: d["network"]["widths"].pop(),
+        lambda d: d["network"]["widths"].append(1),
+        lambda d: d["network"].update(widths=[]),
+        lambda d: d["network"].update(widths=None),
+        lambda d: d["network"]["widths"].__setitem__(0, 0),
+        lambda d: d["network"]["widths"].__setitem__(0, -1),
+        lambda d: d["network"]["widths"].__setitem__(0, 2.5),
+        lambda d: d["network"]["widths"].__setitem__(0, d["network"]["embedding"] + 1),
+        lambda d: d["network"].update(sources=[[] for _ in d["network"]["cardinalities"]]),
+        lambda d: d["network"].update(sources=[[0] for _ in d["network"]["cardinalities"]]),
+        lambda d: d["network"].update(shared=8),
     ],
 )
 def test_documents_that_do_not_fit_are_refused(
@@ -58,6 +92,34 @@ def test_documents_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(CorruptBundle):
         Bundle.from_files(edited(bundle, edit))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda n: n.update(sources=[]),
+        lambda n: n.update(sources=[[]]),
+        lambda n: n.update(sources=[[] for _ in n["sources"]]),
+        lambda n: n.update(sources=[[], *n["sources"][1:]]),
+        lambda n: n.update(sources=None),
+        lambda n: n["sources"].pop(),
+        lambda n: n["sources"][0].pop(),
+        lambda n: n["sources"][0].append(0),
+        lambda n: n["sources"][0].__setitem__(0, -1),
+        lambda n: n["sources"][0].__setitem__(0, len(n["sources"])),
+        lambda n: n["sources"][0].__setitem__(0, 2**63),
+        lambda n: n.update(widths=[0 for _ in n["sources"]]),
+        lambda n: n.update(shared=0),
+        lambda n: n.update(shared=-1),
+        lambda n: n.update(levels=0),
+        lambda n: n.update(cardinalities=[]),
+    ],
+)
+def test_documents_of_wide_networks_that_do_not_fit_are_refused(
+    wide_bundle: Bundle, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    with pytest.raises(CorruptBundle):
+        Bundle.from_files(edited(wide_bundle, lambda d: edit(d["network"])))
 
 
 def test_weights_of_another_shape_or_not_finite_are_refused(bundle: Bundle) -> None:
