@@ -23,29 +23,31 @@ def fit(
     seed: int = 0,
     threads: int = 2,
     value_protection: bool = True,
+    subjects: np.ndarray | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
 ) -> Bundle:
     """Trains a model of a table.
 
     Args:
-        table: The rows; each is a subject of its own.
+        table: The rows.
         encodings: Encodings by column where AUTO is not wanted, such as {"zip": "TABULAR_CATEGORICAL"}.
         max_minutes: The training ends within this time; it ends earlier when it has nothing more to learn.
         seed: Of everything random.
         threads: Of torch.
         value_protection: Whether rare categories and extremes are protected.
+        subjects: Whose each row is, as an array of ids: values are protected by subject, and validation takes
+            whole subjects. Each row is a subject of its own by default.
         on_progress: Called now and then.
 
     Returns:
         The model, which `sample` takes and `Bundle.save` writes.
     """
     specs = [ColumnSpec(name, (encodings or {}).get(name, "AUTO")) for name in table.column_names]
-    codec = analyze(
-        table, specs, options=AnalyzeOptions(value_protection=value_protection, seed=seed, threads=threads)
-    )
+    options = AnalyzeOptions(value_protection=value_protection, seed=seed, threads=threads)
+    codec = analyze(table, specs, subjects=subjects, options=options)
     config = TrainingConfig(max_training_time_seconds=60 * max_minutes, seed=seed, threads=threads)
     bundle = None
-    for progress in train(TrainingTask(codec, codec.encode(table, threads), config)):
+    for progress in train(TrainingTask(codec, codec.encode(table, threads), config, subjects)):
         if on_progress is not None:
             on_progress(progress)
         bundle = progress.bundle
@@ -64,6 +66,7 @@ def sample(
     rebalancing: Rebalancing | None = None,
     imputation: Sequence[str] = (),
     fairness: Fairness | None = None,
+    systematic: bool = False,
 ) -> pa.Table:
     """Samples rows of a model.
 
@@ -77,6 +80,7 @@ def sample(
         rebalancing: A column whose categories are to have given probabilities.
         imputation: Columns that must not be null.
         fairness: A column that is to be equally distributed in all groups by sensitive columns.
+        systematic: Shares closer to the model's, for rows that are not independent; see `SampleRequest`.
     """
     request = SampleRequest(
         rows,
@@ -87,6 +91,7 @@ def sample(
         rebalancing=rebalancing,
         imputation=tuple(imputation),
         fairness=fairness,
+        systematic=systematic,
     )
     return _table(bundle, request)
 

@@ -21,7 +21,7 @@ def strongest_sources(
         count: Sources for each, less than the number of sub-columns.
         seed: Of the rows that are looked at.
     """
-    rng = np.random.default_rng([seed, 0xA550])
+    rng = np.random.default_rng([seed & (2**63 - 1), 0xA550])
     rows = codes if len(codes) <= _ROWS else codes[np.sort(rng.choice(len(codes), _ROWS, replace=False))]
     targets = rows.shape[1]
     classes = np.stack([_classes(rows[:, target]) for target in range(targets)], 1)

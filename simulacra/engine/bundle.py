@@ -20,7 +20,7 @@ from simulacra.errors import CorruptBundle
 
 __all__ = ["FORMAT_VERSION", "Bundle"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 _MAX_JSON_BYTES = 512 << 20
 _MAX_WEIGHTS = 2_000_000_000
@@ -121,8 +121,13 @@ def _read_config(document: Document) -> NetworkConfig:
     sources = (
         document.array("sources", int, (None, None)) if document.items("sources") else np.empty((0, 0), int)
     )
+    if not cardinalities:
+        raise document.fail("cardinalities", "there is no sub-column")
     if len(sources) and (
-        len(sources) != len(cardinalities) or sources.min() < 0 or sources.max() >= len(cardinalities)
+        len(sources) != len(cardinalities)
+        or not sources.size
+        or sources.min() < 0
+        or sources.max() >= len(cardinalities)
     ):
         raise document.fail("sources", "do not fit the sub-columns")
     embedding = document.integer("embedding", 1, 1024)

@@ -20,6 +20,7 @@ __all__ = [
     "SampleRequest",
     "encode_seeds",
     "make_plan",
+    "require_flexible",
 ]
 
 BLOCK_ROWS = 4096
@@ -63,6 +64,9 @@ class SampleRequest:
         rebalancing: A column to rebalance.
         imputation: Columns that must not be null.
         fairness: A column to make fair.
+        systematic: Spread the draws of rows with like probabilities evenly instead of independently. Each
+            row has the same distribution as ever and shares come out closer to the model's, but rows are no
+            longer independent: a spread estimated from them is too small.
     """
 
     rows: int | None = None
@@ -77,6 +81,7 @@ class SampleRequest:
     rebalancing: Rebalancing | None = None
     imputation: tuple[str, ...] = field(default=())
     fairness: Fairness | None = None
+    systematic: bool = False
 
     @property
     def total(self) -> int:
@@ -117,14 +122,18 @@ def make_plan(bundle: Bundle, request: SampleRequest) -> Plan:
     if not 0 < request.top_p <= 1:
         raise InvalidArgument.of("sampling_top_p", f"{request.top_p} is not in (0, 1]")
     steered = request.seeds is not None or request.rebalancing or request.imputation or request.fairness
-    if steered and not bundle.facts.get("flexible", True):
-        raise InvalidArgument(
-            "seeds, rebalancing, imputation and fairness need a model trained with enable_flexible_generation"
-        )
+    if steered:
+        require_flexible(bundle, "seeds, rebalancing, imputation and fairness")
     forbidden = _forbidden(bundle, request.imputation)
     rebalanced = _rebalanced(bundle, request.rebalancing) if request.rebalancing else None
     fair = _fair(bundle, request.fairness) if request.fairness else None
     return Plan(_order(bundle, request), forbidden, _known(codec, request), rebalanced, fair)
+
+
+def require_flexible(bundle: Bundle, what: str) -> None:
+    """Raises `InvalidArgument` for a model that learnt only the canonical order."""
+    if not bundle.facts.get("flexible", True):
+        raise InvalidArgument(f"{what} need a model trained with enable_flexible_generation")
 
 
 def first_of(bundle: Bundle, column: int) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from simulacra.engine.codecs import CategoricalCodec, DiscreteCodec
-from simulacra.engine.controls import encode_seeds, first_of, position_of
+from simulacra.engine.controls import encode_seeds, first_of, position_of, require_flexible
 from simulacra.engine.sampling import Sampler
 from simulacra.errors import InvalidArgument
 
@@ -30,6 +30,8 @@ def log_prob(sampler: Sampler, table: pa.Table) -> np.ndarray:
     codes = encode_seeds(bundle.codec, table, nearest=True, nulls=True)
     names, canonical = bundle.codec.columns, bundle.config.canonical_order()
     present = set(table.column_names)
+    if not present.issuperset(names):
+        require_flexible(bundle, "probabilities of some of the columns")
     ranks = bundle.config.ranks(sorted(canonical, key=lambda column: names[column] not in present))
     targets = [t for t in np.argsort(ranks).tolist() if names[bundle.config.columns[t]] in present]
     result = np.zeros(len(codes))
@@ -73,6 +75,7 @@ def predict_proba(sampler: Sampler, table: pa.Table, column: str) -> pa.Table:
     codec = bundle.codec.codecs[position]
     if not isinstance(codec, CategoricalCodec | DiscreteCodec):
         raise InvalidArgument.of("column", f'"{column}" is not categorical but {codec.encoding}')
+    require_flexible(bundle, "probabilities of a column")
     target = first_of(bundle, position)
     codes = encode_seeds(
         bundle.codec, table.drop([column]) if column in table.column_names else table, nearest=True

@@ -29,6 +29,7 @@ __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", 
 _SMALL_BLOCK = 32
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def block_count(rows: int) -> int:
@@ -187,7 +188,7 @@ class Sampler:
             if have.all():
                 continue
             logits = self._logits(known, target, plan)
-            drawn = _draw(logits, uniform, request.temperature, request.top_p)
+            drawn = _draw(logits, uniform, request)
             if self._absent_with_null(target):
                 drawn = torch.where(result[:, self._first_part[target]] == 0, 0, drawn)
             missing = (~have).nonzero()[:, 0] if have.any() else None
@@ -225,13 +226,27 @@ def _shares(logits: Tensor, wished: Mapping[int, float]) -> Tensor:
     weights = torch.softmax(logits, 1)
     codes = torch.tensor(list(wished), dtype=torch.int64)
     weights[:, codes] = 0
-    weights *= (1 - sum(wished.values())) / weights.sum(1, keepdim=True).clamp(min=1e-12)
+    weights *= max(0.0, 1 - sum(wished.values())) / weights.sum(1, keepdim=True).clamp(min=1e-12)
     weights[:, codes] = torch.tensor(list(wished.values()), dtype=weights.dtype)
     return weights.log()
 
 
-def _draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
+def _evenly(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Returns numbers of [0, 1) that are spread evenly over any run of rows with like distributions.
+
+    Rows are sorted by their expected code; multiples of the golden ratio are spread evenly over any run of
+    them, and one random shift, the first row's number, makes each row's number uniform.
+    """
+    order = (weights @ torch.arange(weights.shape[1], dtype=weights.dtype)).argsort(stable=True)
+    steps = torch.arange(len(order), dtype=torch.float64) * _GOLDEN
+    spread = torch.empty_like(uniform)
+    spread[order] = ((steps + uniform[0].double()) % 1).to(uniform.dtype).clamp(max=1 - 2**-24)
+    return spread
+
+
+def _draw(logits: Tensor, uniform: Tensor, request: SampleRequest) -> Tensor:
     """Draws a code per row by inverting the cumulative distribution."""
+    temperature, top_p = request.temperature, request.top_p
     if temperature == 0:
         return logits.argmax(1)
     if temperature != 1:
@@ -241,6 +256,8 @@ def _draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> 
         ordered, index = weights.sort(1, descending=True)
         beyond = ordered.cumsum(1) - ordered >= top_p
         weights = weights.scatter(1, index, ordered.masked_fill(beyond, 0.0))
+    if request.systematic:
+        uniform = _evenly(weights, uniform)
     cumulative = weights.cumsum(1)
     total = cumulative[:, -1]
     thresholds = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros(())))

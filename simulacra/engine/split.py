@@ -19,7 +19,7 @@ def split_holdout(
     Returns:
         The ascending row numbers of both parts. A table of fewer than two subjects has an empty holdout.
     """
-    rng = np.random.default_rng([seed, 0x5917])
+    rng = np.random.default_rng([seed & (2**63 - 1), 0x5917])
     groups = np.arange(n_rows) if subjects is None else np.unique(subjects, return_inverse=True)[1]
     count = int(groups.max(initial=-1)) + 1
     held = np.zeros(count, bool)

@@ -234,7 +234,7 @@ def analyze(
 
     def fit(position: int) -> Codec:
         spec = columns[position]
-        rng = np.random.default_rng([options.seed, position])
+        rng = np.random.default_rng([options.seed & (2**63 - 1), position])
         threshold = 5 + int(rng.integers(0, 3)) if options.value_protection else 1
         kind = table.schema.field(spec.name).type
         fit_options = FitOptions(

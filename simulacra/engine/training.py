@@ -12,7 +12,7 @@ from torch import Tensor
 
 from simulacra.engine import choices, memory
 from simulacra.engine.adam import Adam
-from simulacra.engine.bundle import Bundle
+from simulacra.engine.bundle import FORMAT_VERSION, Bundle
 from simulacra.engine.checkpoint import TrainingState, pack, unpack
 from simulacra.engine.decay import Decay, first_strength
 from simulacra.engine.network import Network
@@ -25,6 +25,7 @@ __all__ = ["train"]
 _DECAY_FROM = 0.3
 _WARM_UP = 30
 _EMA = 0.99
+_LOOKS = 8  # at least so often validation rows are looked at
 _FITTED_SHARE = 10  # fitting the biases passes over a tenth of as many rows as the training did, at most
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS, _MAX_SEEN_ROWS = 4096, 2048
@@ -77,18 +78,10 @@ class _Training:
         )
         places = task.codec.places if config.smooth else None
         self.network = Network(shape, self._generator("weights", 0), places).to(config.device)
-        self._initialise()
-        self.parameters = [weight for weight in self.network.parameters() if weight.numel()]
-        self.average = [parameter.detach().clone() for parameter in self.parameters]
-        self.best = [parameter.detach().clone() for parameter in self.parameters]
-        strength = config.weight_decay
-        if strength is None:
-            strength = first_strength(len(self.rows), shape.cardinalities)
-        self.decay = Decay(self.network, strength, len(self.rows))
-        self.optimizer = Adam(self.parameters)
         self.seen = self.rows[torch.from_numpy(_spread(len(self.rows), _MAX_SEEN_ROWS))].long()
         self.canonical = torch.tensor(shape.ranks(shape.canonical_order()), device=config.device)
-        self.state = TrainingState(_fingerprint(task), weight_decay=strength)
+        sizes = enumerate(shape.cardinalities)
+        self.network.set_marginals([torch.bincount(self.rows[:, i], minlength=size) for i, size in sizes])
         looking = task.clock()
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
         self.ease = (
@@ -97,20 +90,22 @@ class _Training:
         # What comes after the last step takes about as long as two such looks at the rows.
         look, limit = task.clock() - looking, config.max_training_time_seconds
         self.usable_seconds = max(0.5 * limit, 0.95 * limit - 2 * look)
+        if task.start is not None:
+            self.network.load_state_dict(dict(task.start.weights), strict=False)
+        self.parameters = [weight for weight in self.network.parameters() if weight.numel()]
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.best = [parameter.detach().clone() for parameter in self.parameters]
+        strength = config.weight_decay
+        if strength is None:
+            strength = first_strength(len(self.rows), shape.cardinalities)
+        self.decay = Decay(self.network, strength, len(self.rows))
+        self.optimizer = Adam(self.parameters)
+        self.state = TrainingState(_fingerprint(task), weight_decay=strength)
         self._plan(
             min(
                 config.max_epochs * self.steps_per_epoch,
                 choices.planned_steps(len(self.rows), self.steps_per_epoch),
             )
-        )
-
-    def _initialise(self) -> None:
-        if self.task.start is not None:
-            self.network.load_state_dict(dict(self.task.start.weights), strict=False)
-            return
-        rows, sizes = self.rows, self.network.config.cardinalities
-        self.network.set_marginals(
-            [torch.bincount(rows[:, i], minlength=size) for i, size in enumerate(sizes)]
         )
 
     def _plan(self, total_steps: float) -> None:
@@ -130,7 +125,7 @@ class _Training:
         state = self.state
         before, started = state.elapsed, self.started
         saved, shown = state.elapsed, state.elapsed
-        every = max(1, self.steps_per_epoch, state.total_steps // 40)
+        every = max(1, min(self.steps_per_epoch, state.total_steps // _LOOKS))
         permutation, order_of = torch.empty(0), -1
         rate = 0.0
         while True:
@@ -185,7 +180,8 @@ class _Training:
         if not self.task.config.flexible:
             return ranks
         config = self.task.config
-        free = math.ceil(rows * (1 + min(1.0, rate / config.learning_rate)) / 4)
+        share = (1 + min(1.0, rate / config.learning_rate)) / 4
+        free = int(rows * share + torch.rand((), generator=generator).item())
         columns = torch.tensor(self.network.config.columns)
         drawn = torch.rand(free, int(columns[-1]) + 1, generator=generator)[:, columns]
         places = drawn.argsort(dim=1, stable=True).argsort(dim=1)  # the parts of a column keep their sequence
@@ -336,7 +332,10 @@ def _check(task: TrainingTask) -> None:
 def _fingerprint(task: TrainingTask) -> str:
     """Returns a hash of what decides the weights, so that a checkpoint is resumed by its own task only."""
     digest = hashlib.sha256(np.ascontiguousarray(task.codes, dtype=np.int32).tobytes())
-    decisive = {k: v for k, v in asdict(task.config).items() if k != "checkpoint_seconds"}
+    digest.update(f"{FORMAT_VERSION} {torch.__version__}".encode())
+    if task.subjects is not None:
+        digest.update(np.unique(task.subjects, return_inverse=True)[1].astype(np.int64).tobytes())
+    decisive = {k: v for k, v in asdict(task.config).items() if k not in ("checkpoint_seconds", "threads")}
     digest.update(repr(sorted(decisive.items())).encode())
     digest.update(repr([(s.column, s.cardinality) for s in task.codec.sub_columns]).encode())
     if task.start is not None:

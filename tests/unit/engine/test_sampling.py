@@ -178,3 +178,27 @@ def test_fairness_holds_in_small_groups_whatever_the_shards_and_leaves_the_other
     groups = whole.group_by("color").aggregate([("flag", "mean"), ("flag", "count")])
     shares = groups["flag_mean"].to_numpy()
     assert shares.max() - shares.min() <= 2 / min(groups["flag_count"].to_pylist()) + 1e-9
+
+
+def test_shares_that_add_up_to_a_hair_more_than_one_are_kept(table: pa.Table, bundle: Bundle) -> None:
+    wished = {"red": 0.33, "green": 0.56, "blue": 0.11}
+    assert sum(wished.values()) > 1
+    rows = engine.sample(bundle, 4000, rebalancing=Rebalancing("color", wished))
+    found = rows["color"].value_counts().to_pylist()
+    shares = {item["values"]: item["counts"] / 4000 for item in found}
+    assert all(abs(shares[color] - share) < 0.05 for color, share in wished.items())
+
+
+def test_systematic_sampling_comes_closer_to_the_models_shares(bundle: Bundle) -> None:
+    def share(rows: int, seed: int, systematic: bool) -> float:
+        drawn = engine.sample(bundle, rows, seed=seed, systematic=systematic)["flag"].to_pylist()
+        return float(drawn.count(True) / rows)
+
+    truth = share(100_000, 99, False)
+    errors = {
+        way: np.mean([abs(share(4096, seed, way) - truth) for seed in range(8)]) for way in (True, False)
+    }
+    assert errors[True] < errors[False] / 1.5
+    drawn = engine.sample(bundle, 5000, seed=3, systematic=True)
+    assert drawn.equals(engine.sample(bundle, 5000, seed=3, systematic=True))
+    assert not drawn.equals(engine.sample(bundle, 5000, seed=4, systematic=True))
