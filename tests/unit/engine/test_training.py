@@ -1,6 +1,7 @@
 """Training ends in its budget, is deterministic, and goes on from a checkpoint as if nothing had happened."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from simulacra.engine import (
     analyze,
     train,
 )
+from simulacra.engine.checkpoint import unpack
 from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient
 
 CONFIG = TrainingConfig(max_epochs=4, threads=1, checkpoint_seconds=0.0)
@@ -60,7 +62,8 @@ def test_progress_counts_and_losses_fall(codec: TableCodec, codes: np.ndarray) -
     progress, bundle = run(TrainingTask(codec, codes, CONFIG))
     assert [p.step for p in progress] == sorted(p.step for p in progress)
     assert progress[-1].epoch <= 4
-    assert progress[-1].samples == progress[-1].step * 32 or progress[-1].samples > 0
+    assert [p.samples for p in progress] == [p.step * 32 for p in progress]
+    assert bundle.facts["batch_size"] == 32
     losses = [p.val_loss for p in progress if p.val_loss is not None]
     assert losses[-1] < losses[0]
     assert progress[-1].learning_rate < 1e-3
@@ -80,6 +83,38 @@ def test_a_resumed_training_ends_with_the_same_weights(codec: TableCodec, codes:
     progress, resumed = run(TrainingTask(codec, codes, CONFIG, checkpoint=middle))
     assert progress[0].step > 1
     assert same_weights(expected, resumed)
+
+
+LARGE = TrainingConfig(max_epochs=6, threads=1, checkpoint_seconds=0.0, hidden=32, learning_rate=0.03)
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[TableCodec, np.ndarray]:
+    """Rows enough to tell how fast weights should decay, and codes enough to be learnt by heart."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 80, 4200)
+    second = (first + rng.integers(0, 8, 4200)) % 80
+    table = pa.table({"a": first, "b": second, "c": rng.integers(0, 80, 4200)})
+    codec = analyze(table)
+    return codec, codec.encode(table)
+
+
+@pytest.mark.parametrize("sources", [None, 2], ids=["narrow", "wide"])
+def test_resuming_is_exact_while_the_decay_adapts(
+    large: tuple[TableCodec, np.ndarray], sources: int | None
+) -> None:
+    config, whole = replace(LARGE, sources=sources), Checkpoints()
+    _, expected = run(TrainingTask(*large, config, checkpoint=whole))
+    assert bool(expected.config.sources) is (sources is not None)
+    strengths = [unpack(files)[0].weight_decay for files in whole.files]
+    assert len(set(strengths)) > 2  # else nothing adapted
+    changed = next(i for i, strength in enumerate(strengths) if strength != strengths[0])
+    for number in (changed - 1, changed, len(whole.files) * 3 // 4):
+        progress, resumed = run(TrainingTask(*large, config, checkpoint=Checkpoints(whole.files[number])))
+        assert progress[0].step > number
+        assert same_weights(expected, resumed)
+        assert resumed.facts["weight_decay"] == expected.facts["weight_decay"]
+        assert resumed.facts["validation_loss"] == expected.facts["validation_loss"]
 
 
 def test_a_checkpoint_of_another_task_is_not_resumed(codec: TableCodec, codes: np.ndarray) -> None:
@@ -141,3 +176,19 @@ def test_training_leaves_the_thread_count_and_global_seed_alone(codec: TableCode
     run(TrainingTask(codec, codes, CONFIG))
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "forgotten"])
+def test_an_abandoned_training_gives_the_threads_back(
+    codec: TableCodec, codes: np.ndarray, closed: bool
+) -> None:
+    threads = torch.get_num_threads()
+    other = 2 if threads == 1 else 1
+    training = train(TrainingTask(codec, codes, replace(CONFIG, threads=other)))
+    next(training)
+    assert torch.get_num_threads() == other
+    if closed:
+        training.close()  # type: ignore[attr-defined]
+    else:
+        del training
+    assert torch.get_num_threads() == threads
