@@ -57,6 +57,7 @@ class Decay:
         for name, weight in network.named_parameters():
             if "bias" in name or not weight.numel():
                 continue
+            # The smooth parts, which all codes of a target share, have the strength of no target.
             factor = by_target if name.startswith(_OWN) else torch.ones(1, device=device)
             if name.startswith("heads."):
                 factor = by_group[int(name.removeprefix("heads."))]

@@ -127,7 +127,7 @@ class _Training:
         saved, shown = state.elapsed, state.elapsed
         every = max(1, min(self.steps_per_epoch, state.total_steps // _LOOKS))
         permutation, order_of = torch.empty(0), -1
-        rate = 0.0
+        rate, loss, best = 0.0, self._last_loss(), False
         while True:
             state.elapsed = before + clock() - started
             done = max(state.step / state.total_steps, state.elapsed / self.usable_seconds)
@@ -151,7 +151,8 @@ class _Training:
             if self.task.checkpoint is not None and state.elapsed - saved > config.checkpoint_seconds:
                 self.task.checkpoint.save(self._snapshot())
                 saved = state.elapsed
-        loss, best = self._validate()
+        if not state.history or state.history[-1][0] != state.step:
+            loss, best = self._validate()
         state.elapsed = before + clock() - started
         yield replace(self._progress(rate, loss, best), bundle=self._bundle())
 
