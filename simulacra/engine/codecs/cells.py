@@ -202,11 +202,16 @@ def _sorted(values: np.ndarray, protection: Protection) -> tuple[np.ndarray, Pro
     return values[order], protection.take(order)
 
 
-def _step(distinct: np.ndarray) -> int:
-    """Returns the largest step of which every integer is a multiple, counted from the first."""
+def _step(distinct: np.ndarray, alone: int = 1) -> int:
+    """Returns the largest step of which every integer is a multiple, counted from the first.
+
+    Args:
+        distinct: The integers, ascending.
+        alone: What to return for a single one.
+    """
     gaps = (distinct[1:] - distinct[0]).view(np.uint64)
-    step = int(np.gcd.reduce(gaps)) if len(gaps) else 1
-    return step if 0 < step < 2**63 else 1
+    step = int(np.gcd.reduce(gaps)) if len(gaps) else alone
+    return step if 0 < step < 2**63 else alone
 
 
 def _on_grid(ordered: np.ndarray, low: Any, high: Any) -> tuple[Any, Any]:
@@ -231,8 +236,9 @@ def _bins(
     count = int(np.clip(people // _MIN_BIN_ROWS, 1, max_bins))
     relative = _relative(ordered, ordered[0])
     cuts = rule.smooth(relative, np.linspace(0, len(ordered) - 1, count + 1).astype(np.int64))
+    grid = _step(ordered) if ordered.dtype == np.int64 else 1
     if ordered.dtype == np.int64:
-        cuts = np.rint(cuts)
+        cuts = np.rint(cuts / grid) * grid
     rows = _populated(np.searchsorted(relative, np.unique(cuts[1:-1])), rule, len(ordered))
     inner = relative[rows[1:-1]]
     lows = np.concatenate(
@@ -240,7 +246,7 @@ def _bins(
     )
     highs = np.append(lows[1:], cuts[-1])
     parts = [
-        _bin(ordered[a:b], relative[a:b], rule.take(slice(a, b)), low, high)
+        _bin(ordered[a:b], relative[a:b], rule.take(slice(a, b)), low, high, grid)
         for a, b, low, high in zip(rows[:-1], rows[1:], lows, highs, strict=True)
     ]
     bases, steps, offsets = zip(*parts, strict=True)
@@ -266,7 +272,7 @@ def _populated(rows: np.ndarray, rule: Protection, total: int) -> list[int]:
 
 
 def _bin(
-    ordered: np.ndarray, relative: np.ndarray, rule: Protection, low: float, high: float
+    ordered: np.ndarray, relative: np.ndarray, rule: Protection, low: float, high: float, grid: int
 ) -> tuple[Any, int, np.ndarray]:
     """Returns the base, the step and the quantiles of one bin, whose values are those in [low, high)."""
     positions = np.linspace(0, len(ordered) - 1, _KNOTS)[1:-1].astype(np.int64)
@@ -277,10 +283,10 @@ def _bin(
         knots = np.concatenate([[low], inner, [high]]).clip(low, high) - low
         return first + shift, 0, np.maximum.accumulate(knots)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    step = _step(ordered[starts])
+    step = _step(ordered[starts], grid)
     above = -(-int(shift) // step) * step
     if above + relative[0] > high:
-        step, above = 1, int(shift)
+        step, above = grid, -(-int(shift) // grid) * grid
     counts = np.diff(np.append(starts, len(ordered)))
     ties = (np.arange(len(ordered)) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)
     start = relative[0] + above

@@ -156,7 +156,7 @@ class DatetimeCodec(Codec):
         coarse, time = (
             Cells.from_json(document.child(k)) if k in document else None for k in ("coarse", "time")
         )
-        limit = 2**63 // _per_day(kind) + 1 if _unit(kind) == "ns" else 2**56 // _per_day(kind)
+        limit = 2**63 // _per_day(kind) + 1 if _unit(kind) in ("us", "ns") else 2**56 // _per_day(kind)
         low, high = (document.integer(key, -limit, limit) for key in ("low", "high"))
         if any(cells is not None and cells.atoms.dtype != np.int64 for cells in (coarse, time)):
             raise document.fail("coarse", "is not of integers")
