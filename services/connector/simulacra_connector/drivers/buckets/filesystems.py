@@ -14,6 +14,8 @@ import pyarrow.fs as pafs
 
 from simulacra.errors import DriverMissing, InvalidArgument, SourceAuthenticationFailed, SourceUnreachable
 from simulacra_connector.drivers.base import SessionOptions
+from simulacra_connector.drivers.buckets.patience import Patience
+from simulacra_connector.drivers.buckets.patient import patient
 from simulacra_connector.drivers.buckets.regions import s3_endpoint
 from simulacra_connector.net import allowed_addresses
 from simulacra_connector.types import Connection
@@ -84,7 +86,8 @@ def azure(connection: Connection, options: SessionOptions, scratch: Path) -> Ite
         for kind in ("blob", "dfs"):
             parameters[f"{kind}_storage_authority"] = parts.netloc
             parameters[f"{kind}_storage_scheme"] = parts.scheme
-    yield pafs.AzureFileSystem(config["accountName"], **parameters)
+    patience = Patience(str(connection.type), first=options.connect_timeout, then=options.statement_timeout)
+    yield patient(pafs.AzureFileSystem(config["accountName"], **parameters), patience)
 
 
 @contextmanager
