@@ -62,6 +62,7 @@ class BigQueryServer:
             server_of_tests = owner
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.socket.settimeout(1)  # who hangs up before being accepted must not block the others
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

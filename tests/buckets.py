@@ -117,6 +117,7 @@ def s3_of_region(storage: Storage, region: str) -> Iterator[str]:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    server.socket.settimeout(1)  # who hangs up before being accepted must not block the others
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

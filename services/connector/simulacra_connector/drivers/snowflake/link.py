@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import snowflake.connector
 from snowflake.connector import errors
+from snowflake.connector.cursor import SnowflakeCursor
 
 from simulacra.errors import InvalidArgument
 from simulacra_connector.drivers.base import SessionOptions
@@ -40,6 +42,25 @@ _BY_STATE = {
 _CONNECTING = 250001
 # The output formats print each digit, whatever the account's own formats are.
 _FORMAT = "YYYY-MM-DD HH24:MI:SS.FF9"
+
+
+class _Cursor(SnowflakeCursor):
+    """A cursor whose timer, which has the server cancel a statement, holds up no process's end.
+
+    The timer's thread asks a server that is away again and again.
+    """
+
+    _timer: threading.Timer | None = None
+
+    @property
+    def _timebomb(self) -> Any:
+        return self._timer
+
+    @_timebomb.setter
+    def _timebomb(self, timer: Any) -> None:
+        if timer is not None:
+            timer.daemon = True
+        self._timer = timer
 
 
 class SnowflakeLink(Link):
@@ -99,7 +120,7 @@ class SnowflakeLink(Link):
 
     def cursor(self) -> Any:
         """Makes a cursor."""
-        return self._connection.cursor()
+        return self._connection.cursor(_Cursor)
 
     def run(self, cursor: Any, sql: str, parameters: Sequence[Any]) -> None:
         """Runs a statement; else the connector would ask a server that is away for hours."""
@@ -126,7 +147,9 @@ class SnowflakeLink(Link):
     def stop(self) -> None:
         """Has the server end what this session runs, from another one."""
         with suppress(*self.failures), self._connect() as other:
-            other.cursor().execute("SELECT SYSTEM$CANCEL_ALL_QUERIES(?)", (self._connection.session_id,))
+            other.cursor(_Cursor).execute(
+                "SELECT SYSTEM$CANCEL_ALL_QUERIES(?)", (self._connection.session_id,)
+            )
 
     def close(self) -> None:
         """Ends the session."""
