@@ -47,8 +47,8 @@ class Fairness:
 class SampleRequest:
     """What to sample.
 
-    A request for up to half a block is computed in one smaller block, so a probe is fast; its rows are
-    therefore not the first rows of a larger request of the same seed.
+    The last block is computed with the next power of two of rows, so a probe is fast; its rows are therefore
+    not those of a larger request of the same seed.
 
     Attributes:
         rows: Rows in all; taken from `seeds` when those are given.

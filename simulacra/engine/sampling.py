@@ -81,11 +81,9 @@ class Sampler:
         self, request: SampleRequest, plan: Plan, block: int, until: tuple[int, ...] | None = None
     ) -> tuple[np.ndarray, np.random.Generator]:
         """Returns the codes of a block, those beyond its rows included, and its random numbers."""
-        rows = request.total
-        size = (
-            BLOCK_ROWS if rows > BLOCK_ROWS // 2 else max(_SMALL_BLOCK, 1 << (max(rows, 1) - 1).bit_length())
-        )
-        start, wanted = block * BLOCK_ROWS, min(size, rows - block * BLOCK_ROWS)
+        start = block * BLOCK_ROWS
+        wanted = min(BLOCK_ROWS, request.total - start)
+        size = max(_SMALL_BLOCK, 1 << (max(wanted, 1) - 1).bit_length())
         rng = _random(request, block)
         given = None
         if plan.known is not None:
