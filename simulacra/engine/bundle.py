@@ -20,7 +20,7 @@ from simulacra.errors import CorruptBundle
 
 __all__ = ["FORMAT_VERSION", "Bundle"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 _MAX_JSON_BYTES = 512 << 20
 _MAX_WEIGHTS = 2_000_000_000

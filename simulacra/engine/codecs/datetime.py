@@ -10,10 +10,9 @@ import pyarrow.compute as pc
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec, FitOptions, ValueRange, validity
 from simulacra.engine.codecs.cells import Cells
-from simulacra.engine.codecs.numbers import first_refused
-from simulacra.errors import UnsupportedData
+from simulacra.engine.codecs.iso import IsoForm
 
-__all__ = ["DatetimeCodec", "is_iso_text"]
+__all__ = ["DatetimeCodec"]
 
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_SECONDS = 86_400
@@ -39,7 +38,7 @@ class DatetimeCodec(Codec):
         high: Protected upper bound; below `low` when nothing may be known.
         coarse: Cells of the day, the week or the year; None when nothing may be known.
         time: Cells of the ticks since midnight; None when all are 0.
-        separator: For text with times: what stands between date and time.
+        form: How text writes dates and times.
     """
 
     encoding: ClassVar[str] = "TABULAR_DATETIME"
@@ -50,26 +49,26 @@ class DatetimeCodec(Codec):
     high: int
     coarse: Cells | None
     time: Cells | None
-    separator: str
+    form: IsoForm
 
     @classmethod
     def fit(cls, column: pa.Array, options: FitOptions) -> Self:
         """Chooses the layout and partitions its parts."""
         kind = column.type
-        ticks, valid = _read(column, kind)
+        form = IsoForm.of(column) if _is_text(kind) else IsoForm()
+        ticks, valid = _read(column, kind, form)
         nullable = column.null_count > 0
         ticks = ticks[valid]
         rule = options.protection.take(valid)
-        separator = _separator(column)
         if rule.hides_all(len(ticks)):
-            return cls(kind, True, "day", 0, -1, None, None, separator)
-        days, clock = np.divmod(ticks, _per_day(kind))
+            return cls(kind, True, "day", 0, -1, None, None, form)
+        days, clock = np.divmod(ticks, _per_day(kind, form))
         order = np.argsort(days, kind="stable")
         low, high = (int(bound) for bound in rule.take(order).bounds(days[order]))
         layout = _choose(np.clip(days, low, high))
         coarse = Cells.fit(_parts(days, layout)[0], rule, max_atoms=_MAX_DAYS)
         time = Cells.fit(clock, rule, max_atoms=_MAX_DAYS) if clock.any() else None
-        return cls(kind, nullable, layout, low, high, coarse, time, separator)
+        return cls(kind, nullable, layout, low, high, coarse, time, form)
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
@@ -90,11 +89,11 @@ class DatetimeCodec(Codec):
 
     def encode(self, column: pa.Array) -> np.ndarray:
         """Splits the values, clipped to the bounds, into their parts' codes."""
-        ticks, valid = _read(column, self.kind)
+        ticks, valid = _read(column, self.kind, self.form)
         codes = np.zeros((len(ticks), len(self.cardinalities)), np.int32)
         if self.coarse is None:
             return codes
-        days, clock = np.divmod(ticks, _per_day(self.kind))
+        days, clock = np.divmod(ticks, _per_day(self.kind, self.form))
         coarse, *fine = _parts(days, self.layout)
         parts = [self.coarse.encode(coarse), *fine]
         if self.time:
@@ -109,24 +108,22 @@ class DatetimeCodec(Codec):
         """Puts the parts together; a day beyond its month's end becomes the last of the month."""
         null = (codes[:, 0] == 0) if self.nullable else np.zeros(len(codes), bool)
         if self.coarse is None:
-            return _write(
-                np.zeros(len(codes), np.int64), np.ones(len(codes), bool), self.kind, self.separator
-            )
+            return pa.nulls(len(codes), self.kind)
         parts = (codes.astype(np.int64) - int(self.nullable)).clip(min=0)
         coarse = self.coarse.decode(parts[:, 0], rng)
         days = _days(coarse, parts[:, 1:], self.layout)
         days = _within(days, self.low, self.high, self.layout)
         clock = self.time.decode(parts[:, -1], rng) if self.time else np.zeros_like(days)
-        ticks = days * _per_day(self.kind) + clock
-        about = days.astype(np.float64) * _per_day(self.kind) + clock
+        ticks = days * _per_day(self.kind, self.form) + clock
+        about = days.astype(np.float64) * _per_day(self.kind, self.form) + clock
         beyond = (np.abs(about) > 2.0**62) & ((about > 0) != (ticks > 0))  # nanoseconds end inside of a day
         ticks = np.where(beyond, np.where(about > 0, 2**63 - 1, -(2**63) + 1), ticks)
-        return _write(ticks, null, self.kind, self.separator)
+        return _write(ticks, null, self.kind, self.form)
 
     def unknown(self, column: pa.Array) -> np.ndarray:
         """Says which values lie outside of the protected bounds."""
-        ticks, valid = _read(column, self.kind)
-        days = ticks // _per_day(self.kind)
+        ticks, valid = _read(column, self.kind, self.form)
+        days = ticks // _per_day(self.kind, self.form)
         unknown: np.ndarray = valid & (_within(days, self.low, self.high, self.layout) != days)
         return unknown
 
@@ -145,7 +142,7 @@ class DatetimeCodec(Codec):
             "high": self.high,
             "coarse": self.coarse.to_json() if self.coarse else None,
             "time": self.time.to_json() if self.time else None,
-            "separator": self.separator,
+            "form": self.form.to_json(),
         }
 
     @classmethod
@@ -156,70 +153,40 @@ class DatetimeCodec(Codec):
         coarse, time = (
             Cells.from_json(document.child(k)) if k in document else None for k in ("coarse", "time")
         )
-        limit = 2**63 // _per_day(kind) + 1 if _unit(kind) in ("us", "ns") else 2**56 // _per_day(kind)
+        form = IsoForm.from_json(document.child("form"))
+        per_day = _per_day(kind, form)
+        limit = 2**63 // per_day + 1 if _unit(kind, form) in ("us", "ns") else 2**56 // per_day
         low, high = (document.integer(key, -limit, limit) for key in ("low", "high"))
         if any(cells is not None and cells.atoms.dtype != np.int64 for cells in (coarse, time)):
             raise document.fail("coarse", "is not of integers")
-        if time is not None and not (time.low >= 0 and time.high < _per_day(kind)):
+        if time is not None and not (time.low >= 0 and time.high < per_day):
             raise document.fail("time", "is beyond a day")
         if coarse is not None and (low > high or max(abs(coarse.low), abs(coarse.high)) > limit):
             raise document.fail("coarse", "is out of range")
-        separator = document.text("separator", ("", " ", "T"))
-        return cls(kind, nullable, document.text("layout", _LAYOUTS), low, high, coarse, time, separator)
-
-
-def is_iso_text(column: pa.Array) -> bool:
-    """Says whether text is ISO dates or timestamps throughout, each as decoding would write it."""
-    present = column.drop_null()
-    if not len(present) or not _looks_iso(present[:100]) or not _looks_iso(present):
-        return False
-    try:
-        ticks, valid = _read(present, column.type)
-        return bool(pc.all(pc.equal(_write(ticks, ~valid, column.type, _separator(column)), present)).as_py())
-    except (UnsupportedData, pa.ArrowInvalid):
-        return False
-
-
-def _looks_iso(column: pa.Array) -> bool:
-    pattern = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2})?$"
-    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py())
+        return cls(kind, nullable, document.text("layout", _LAYOUTS), low, high, coarse, time, form)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _unit(kind: pa.DataType) -> str:
+def _unit(kind: pa.DataType, form: IsoForm) -> str:
     if pa.types.is_date32(kind):
         return "D"
-    return "ms" if pa.types.is_date64(kind) else "s" if _is_text(kind) else kind.unit
+    return "ms" if pa.types.is_date64(kind) else form.unit if _is_text(kind) else kind.unit
 
 
-def _per_day(kind: pa.DataType) -> int:
-    return 1 if pa.types.is_date32(kind) else _DAY_SECONDS * _TICKS[_unit(kind)]
+def _per_day(kind: pa.DataType, form: IsoForm) -> int:
+    return 1 if pa.types.is_date32(kind) else _DAY_SECONDS * _TICKS[_unit(kind, form)]
 
 
-def _separator(column: pa.Array) -> str:
-    if not _is_text(column.type):
-        return ""
-    present = column.drop_null()
-    return present[0].as_py()[10:11] if len(present) and present[0].as_py()[10:11] in ("T", " ") else ""
-
-
-def _read(column: pa.Array, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
+def _read(column: pa.Array, kind: pa.DataType, form: IsoForm) -> tuple[np.ndarray, np.ndarray]:
     """Returns ticks since 1970 in local time, 0 for null, and which values are there."""
     valid = validity(column)
     if column.type != kind:
         column = column.cast(kind)
     if _is_text(kind):
-        try:
-            column = column.cast(pa.timestamp("s"))
-        except pa.ArrowInvalid as error:
-            wrong = first_refused(column, pa.timestamp("s"))
-            raise UnsupportedData(
-                f"the value {wrong!r} is no date, which a date encoding needs; use AUTO or "
-                "TABULAR_CATEGORICAL"
-            ) from error
+        column = form.read(column)
     elif pa.types.is_timestamp(kind) and kind.tz:
         column = _local(column)
     plain = column.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(kind) else column.cast(pa.int64())
@@ -234,16 +201,14 @@ def _local(column: pa.Array) -> pa.Array:
         return column.cast(pa.timestamp(column.type.unit))
 
 
-def _write(ticks: np.ndarray, null: np.ndarray, kind: pa.DataType, separator: str) -> pa.Array:
+def _write(ticks: np.ndarray, null: np.ndarray, kind: pa.DataType, form: IsoForm) -> pa.Array:
     if pa.types.is_date32(kind):
         return pa.array(ticks.astype(np.int32), pa.int32(), mask=null).cast(kind)
     if pa.types.is_date64(kind):
         return pa.array(ticks, pa.int64(), mask=null).cast(kind)
-    column = pa.array(ticks, pa.int64(), mask=null).cast(pa.timestamp(_unit(kind)))
+    column = pa.array(ticks, pa.int64(), mask=null).cast(pa.timestamp(_unit(kind, form)))
     if _is_text(kind):
-        return pc.strftime(column, format=f"%Y-%m-%d{separator}%H:%M:%S" if separator else "%Y-%m-%d").cast(
-            kind
-        )
+        return form.write(column).cast(kind)
     if not kind.tz:
         return column
     try:

@@ -10,7 +10,8 @@ from simulacra.engine.codecs._json import Document, type_from_json, type_to_json
 from simulacra.engine.codecs.base import Codec, FitOptions, validity
 from simulacra.engine.codecs.categorical import CategoricalCodec
 from simulacra.engine.codecs.character import CharacterCodec, is_formatted
-from simulacra.engine.codecs.datetime import DatetimeCodec, is_iso_text
+from simulacra.engine.codecs.datetime import DatetimeCodec
+from simulacra.engine.codecs.iso import is_iso_text
 from simulacra.engine.codecs.latlong import LatLongCodec, is_lat_long
 from simulacra.engine.codecs.numeric import BinnedCodec, DigitCodec, DiscreteCodec, fit_numeric
 from simulacra.errors import InvalidArgument
