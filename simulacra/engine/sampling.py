@@ -23,10 +23,12 @@ from simulacra.engine.controls import (
 )
 from simulacra.engine.fairness import Parity, group_of
 from simulacra.engine.network import Conditional, Known
+from simulacra.engine.threads import in_threads
 
 __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
 
 _SMALL_BLOCK = 32
+_LEAST_PART, _MOST_PART = 512, 1024  # rows that a thread computes at once; they fit into its core's cache
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
 _GOLDEN = (5**0.5 - 1) / 2
@@ -155,7 +157,6 @@ class Sampler:
         logits[:, plan.forbidden[target]] = -torch.inf
         return logits
 
-    @torch.no_grad()
     def codes(
         self,
         rows: int,
@@ -169,30 +170,62 @@ class Sampler:
 
         With `until` it stops when those targets are there; they are what they would be in the whole.
         """
-        config = self.bundle.config
-        known = self.conditional.empty(rows)
-        result = torch.full((rows, len(config.cardinalities)), UNKNOWN, dtype=torch.int64)
-        if given is not None:
-            result.copy_(torch.from_numpy(given))
-            self.learn_given(known, result)
-        ranks, level = config.ranks(plan.order), -1
+        ranks = self.bundle.config.ranks(plan.order)
         last = len(ranks) if until is None else 1 + max(ranks[target] for target in until)
-        for target in sorted(range(len(ranks)), key=ranks.__getitem__)[:last]:
+        uniform = torch.from_numpy(rng.random((last, rows), dtype=np.float32))
+        result = torch.full((len(ranks), rows), UNKNOWN, dtype=torch.int64)
+        if given is not None:
+            result.copy_(torch.from_numpy(given).t())
+        # What each part computes does not depend on how many threads there are.
+        size = rows if request.systematic else min(max(rows // 2, _LEAST_PART), _MOST_PART)
+        parts = zip(torch.split(result, size, 1), torch.split(uniform, size, 1), strict=True)
+        threads = torch.get_num_threads()
+        try:
+            in_threads(lambda part: self._fill(*part, ranks, plan, request), parts, threads)
+        finally:
+            torch.set_num_threads(threads)
+        return result.t().numpy()
+
+    @torch.no_grad()
+    def _fill(
+        self, codes: Tensor, uniform: Tensor, ranks: list[int], plan: Plan, request: SampleRequest
+    ) -> None:
+        """Samples what is unknown of some rows, on one core.
+
+        Args:
+            codes: `(targets, rows)`; those given are kept.
+            uniform: A number of [0, 1) for each row and each of the targets to sample, in their order.
+            ranks: The place of each target in the order.
+            plan: What may be sampled.
+            request: How it is drawn.
+        """
+        torch.set_num_threads(1)
+        config, level = self.bundle.config, -1
+        known = self.conditional.empty(codes.shape[1])
+        if (codes >= 0).any():
+            self.learn_given(known, codes.t())
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)[: len(uniform)]
+        for target, numbers in zip(order, uniform, strict=True):
             if ranks[target] * config.levels // len(ranks) > level:
                 level = ranks[target] * config.levels // len(ranks)
                 self.conditional.advance(known)
-            uniform = torch.from_numpy(rng.random(rows)).float()
-            have = result[:, target] >= 0
+            have = codes[target] >= 0
             if have.all():
                 continue
-            logits = self._logits(known, target, plan)
-            drawn = _draw(logits, uniform, request)
+            drawn = self._drawn(known, target, numbers, plan, request)
             if self._absent_with_null(target):
-                drawn = torch.where(result[:, self._first_part[target]] == 0, 0, drawn)
+                drawn = torch.where(codes[self._first_part[target]] == 0, 0, drawn)
             missing = (~have).nonzero()[:, 0] if have.any() else None
-            result[:, target] = torch.where(have, result[:, target], drawn)
+            codes[target] = torch.where(have, codes[target], drawn)
             self.conditional.learn(known, target, drawn if missing is None else drawn[missing], missing)
-        return result.numpy()
+
+    def _drawn(
+        self, known: Known, target: int, uniform: Tensor, plan: Plan, request: SampleRequest
+    ) -> Tensor:
+        """Returns a code of a target for each row."""
+        if self.bundle.config.cardinalities[target] == 1:
+            return torch.zeros(len(uniform), dtype=torch.int64)
+        return _draw(self._logits(known, target, plan), uniform, request)
 
     def learn_given(self, known: Known, codes: Tensor) -> None:
         """Adds the codes of some rows, `UNKNOWN` where there is none, to what is known of them."""

@@ -1,10 +1,9 @@
 """A table's codecs together: analysis, encoding to one integer matrix, decoding to the table's own schema."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from simulacra.engine.codecs import (
 from simulacra.engine.codecs._json import Document, type_from_json, type_to_json
 from simulacra.engine.codecs.arrow import holds_text, plain, restored, working_type
 from simulacra.engine.codecs.protection import MIN_SUBJECTS
+from simulacra.engine.threads import in_threads
 from simulacra.errors import (
     CorruptBundle,
     InvalidArgument,
@@ -32,8 +32,6 @@ from simulacra.errors import (
 __all__ = ["AnalyzeOptions", "ColumnSpec", "SubColumn", "TableCodec", "analyze"]
 
 _MAX_COLUMNS = 100_000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class TableCodec:
             codes = self.codecs[position].encode(self.read(table, position))
             matrix[:, starts[position] : starts[position + 1]] = codes
 
-        _in_threads(encode, range(len(self.codecs)), threads)
+        in_threads(encode, range(len(self.codecs)), threads)
         return matrix
 
     def read(self, table: pa.Table, position: int) -> pa.Array:
@@ -248,7 +246,7 @@ def analyze(
             error.args = (error.message,)
             raise
 
-    codecs = _in_threads(fit, range(len(columns)), options.threads)
+    codecs = in_threads(fit, range(len(columns)), options.threads)
     people = table.num_rows if subjects is None else len(np.unique(subjects))
     if options.value_protection and people < MIN_SUBJECTS:
         raise TrainingDataInsufficient(
@@ -258,11 +256,3 @@ def analyze(
     fields = [table.schema.field(spec.name).remove_metadata() for spec in columns]
     fields = [f.with_nullable(True) if c.nullable else f for f, c in zip(fields, codecs, strict=True)]
     return TableCodec(pa.schema(fields), tuple(codecs))
-
-
-def _in_threads(work: Callable[[int], T], items: range, threads: int) -> list[T]:
-    """Maps in threads: the work is in numpy and Arrow, which let others run meanwhile."""
-    if threads <= 1 or len(items) <= 1:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        return list(pool.map(work, items))

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch
 
 from simulacra import engine
 from simulacra.engine import BLOCK_ROWS, Bundle, Fairness, Rebalancing, Sampler, SampleRequest, block_count
@@ -37,6 +38,14 @@ def test_any_sharding_gives_the_same_rows(sampler: Sampler, whole: pa.Table) -> 
         rows_of(sampler, SampleRequest(ROWS, seed=7, first_block=b, last_block=b + 1)) for b in (2, 0, 1)
     ]
     assert pa.concat_tables([shards[1], shards[2], shards[0]]).equals(whole)
+
+
+def test_any_number_of_threads_gives_the_same_rows(sampler: Sampler, whole: pa.Table) -> None:
+    before = torch.get_num_threads()
+    for threads in (1, 2, 5):
+        batches = sampler.sample(SampleRequest(ROWS, seed=7), threads=threads)
+        assert pa.Table.from_batches(list(batches)).equals(whole)
+    assert torch.get_num_threads() == before
 
 
 def test_seed_and_table_name_change_the_rows(sampler: Sampler, whole: pa.Table) -> None:
