@@ -61,7 +61,7 @@ class BinnedCodec(Codec):
 
     @classmethod
     def _fit(cls, column: pa.Array, options: FitOptions, *, discrete: bool) -> Self:
-        codec = cls._fit_form(column, options, NumberForm.fit(column), discrete=discrete)
+        codec = cls._fit_form(column, options, NumberForm.fit(column, options.protection), discrete=discrete)
         if codec.cells is not None and not codec.cells.finite:
             codec = cls._fit_form(column, options, replace(codec.form, huge=True), discrete=discrete)
         return codec
@@ -246,7 +246,7 @@ class DigitCodec(Codec):
     @classmethod
     def fit(cls, column: pa.Array, options: FitOptions) -> Self:
         """Finds the bounds, and so the number of digits."""
-        form = NumberForm.fit(column)
+        form = NumberForm.fit(column, options.protection)
         if not form.integer:
             form = NumberForm(form.kind, True, _digits_of(form.read(column)))
         numbers = form.read(column)

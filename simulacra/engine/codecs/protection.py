@@ -36,6 +36,10 @@ class Protection:
         """Returns how many subjects this rule's rows have; `rows` is how many those are."""
         return rows if self.subjects is None else len(np.unique(self.subjects))
 
+    def shared_by_few(self, rows: np.ndarray) -> bool:
+        """Says whether so few subjects have these rows, given as indices, that nothing may depend on them."""
+        return len(rows) == 0 or (self.enabled and self.take(rows).people(len(rows)) < self.threshold)
+
     def count(self, codes: np.ndarray, size: int) -> np.ndarray:
         """Returns how many distinct subjects have each code in 0..size-1."""
         if self.subjects is None or not self.enabled:

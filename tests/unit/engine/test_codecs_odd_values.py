@@ -1,0 +1,112 @@
+"""What single odd values do to a codec: nothing to the other values, and nothing that tells of them."""
+
+import json
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulacra.engine.codecs import FitOptions, Protection, codec_from_json, codec_to_json, fit_codec
+from simulacra.engine.codecs._json import Document
+from simulacra.engine.codecs.base import Codec
+
+PROTECTED = FitOptions(Protection(5))
+ENCODINGS = ("TABULAR_NUMERIC_AUTO", "TABULAR_NUMERIC_BINNED", "TABULAR_NUMERIC_DISCRETE")
+
+
+def recoded(
+    column: pa.Array, encoding: str = "AUTO", options: FitOptions = PROTECTED
+) -> tuple[Codec, pa.Array]:
+    """Returns the codec, read back from its document, and what it makes of the column."""
+    document = json.loads(json.dumps(codec_to_json(fit_codec(column, encoding, options)), allow_nan=False))
+    codec = codec_from_json(Document(document))
+    decoded = codec.decode(codec.encode(column), np.random.default_rng(1))
+    decoded.validate(full=True)
+    return codec, decoded
+
+
+def share_of_cents(values: np.ndarray) -> float:
+    return float((np.round(values, 2) == values).mean())
+
+
+@pytest.mark.parametrize("odd", [-0.0, 3.14159265358979, 1e17, -1e300, 0.1 + 0.2])
+@pytest.mark.parametrize("kind", [pa.float64(), pa.string()])
+def test_amounts_keep_their_cents_beside_an_odd_value(odd: float, kind: pa.DataType) -> None:
+    values = np.round(np.random.default_rng(0).gamma(2, 50, 3000), 2)
+    values[7:11] = odd
+    _, decoded = recoded(pa.array(values).cast(kind), "TABULAR_NUMERIC_AUTO")
+    assert share_of_cents(decoded.cast(pa.float64()).to_numpy()) == 1
+
+
+def test_digits_that_many_have_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    values = np.round(rng.gamma(2, 50, 3000), 2)
+    values[:100] = rng.gamma(2, 50, 100)
+    _, decoded = recoded(pa.array(values))
+    assert share_of_cents(decoded.to_numpy()) < 0.2
+
+
+def test_digits_count_subjects_not_rows() -> None:
+    values = np.round(np.random.default_rng(0).gamma(2, 50, 3000), 2)
+    values[:100] += np.pi / 1000
+    subjects = np.arange(3000).clip(min=99)
+    _, decoded = recoded(pa.array(values), options=FitOptions(Protection(5, subjects)))
+    assert share_of_cents(decoded.to_numpy()) == 1
+
+
+def test_without_protection_every_digit_counts() -> None:
+    values = np.append(np.arange(200) / 100, 3.14159)
+    _, decoded = recoded(pa.array(values), options=FitOptions(Protection(1), max_atoms=500))
+    assert decoded.to_numpy().tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(38, 2), pa.decimal256(60, 2)])
+@pytest.mark.parametrize("odd", [Decimal(10) ** 25, -(Decimal(10) ** 25)])
+def test_decimals_keep_their_places_beside_a_huge_one(kind: pa.DataType, odd: Decimal) -> None:
+    amounts = [Decimal(int(cents)) / 100 for cents in np.random.default_rng(0).integers(1, 10**6, 1000)]
+    codec, decoded = recoded(pa.array([*amounts, odd], kind))
+    found = decoded.to_pylist()
+    assert min(amounts) <= min(found) <= max(found) <= max(amounts)
+    assert len({value % 1 for value in found}) > 50
+    assert codec.unknown(pa.array([odd, amounts[0]], kind)).tolist()[0]
+
+
+def distances(document: Any) -> set[int]:
+    """Returns all whole numbers of a document, and the differences of those that stand beside each other."""
+    if isinstance(document, dict):
+        return {number for child in document.values() for number in distances(child)}
+    if isinstance(document, list):
+        whole = [item for item in document if type(item) is int]
+        between = {abs(a - b) for a, b in pairwise(whole)}
+        return between.union(*[distances(child) for child in document])
+    return {document} if type(document) is int else set()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    encoding=st.sampled_from(ENCODINGS),
+    own=st.lists(st.integers(10**6, 9 * 10**6), min_size=1, max_size=4, unique=True),
+    people=st.integers(1, 4),
+    low=st.integers(0, 10**5),
+)
+def test_the_distance_between_rare_numbers_is_no_grid(
+    encoding: str, own: list[int], people: int, low: int
+) -> None:
+    column = pa.array([low] * 60 + sorted(own * people) + [10**7 + low] * 60)
+    codec, decoded = recoded(column, encoding)
+    assert not set(own) & distances(codec_to_json(codec))
+    means = len(own) * people >= 5  # else there is no bin, and no mean of theirs
+    assert means or not set(own) & set(decoded.to_pylist())
+    gaps = {abs(a - b) for a in own for b in own if a != b and abs(a - b) > 100}
+    assert not gaps & distances(codec_to_json(codec))
+
+
+def test_steps_that_many_values_share_are_kept() -> None:
+    values = np.random.default_rng(0).integers(10, 5000, 3000) * 250
+    _, decoded = recoded(pa.array(values))
+    assert (decoded.to_numpy() % 250 == 0).all()
