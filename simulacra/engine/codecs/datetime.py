@@ -11,25 +11,28 @@ from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec, FitOptions, ValueRange, validity
 from simulacra.engine.codecs.cells import Cells
 from simulacra.engine.codecs.numbers import first_refused
+from simulacra.engine.codecs.protection import Protection
 from simulacra.errors import UnsupportedData
 
 __all__ = ["DatetimeCodec", "is_iso_text"]
 
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_SECONDS = 86_400
+_TEXT_DAYS = 2_932_896
 _MAX_DAYS = 256
 _FINE: dict[str, tuple[int, ...]] = {"day": (), "week": (7,), "calendar": (12, 31)}
 _LAYOUTS = tuple(_FINE)
 _SAMPLE = 100_000
+_MOSTLY = 0.99
 
 
 @dataclass(frozen=True)
 class DatetimeCodec(Codec):
     """Sub-columns: the calendar parts of the layout, then the time of day if there is any.
 
-    The layout is `day` (the day itself: few distinct days, or no pattern in them), `week` (week, weekday)
-    when weekdays differ in frequency, or `calendar` (year, month, day of the month) when months or their days
-    do.
+    The layout is `day` (the day itself: few distinct days that enough subjects share, or no pattern in them),
+    `week` (week, weekday) when weekdays differ in frequency, or `calendar` (year, month, day of the month)
+    when months or their days do.
 
     Attributes:
         kind: The column's type: a date, a timestamp (with or without zone), or text in ISO format.
@@ -39,7 +42,7 @@ class DatetimeCodec(Codec):
         high: Protected upper bound; below `low` when nothing may be known.
         coarse: Cells of the day, the week or the year; None when nothing may be known.
         time: Cells of the ticks since midnight; None when all are 0.
-        separator: For text with times: what stands between date and time.
+        separator: For text with times: what stands between date and time in most values.
     """
 
     encoding: ClassVar[str] = "TABULAR_DATETIME"
@@ -66,7 +69,7 @@ class DatetimeCodec(Codec):
         days, clock = np.divmod(ticks, _per_day(kind))
         order = np.argsort(days, kind="stable")
         low, high = (int(bound) for bound in rule.take(order).bounds(days[order]))
-        layout = _choose(np.clip(days, low, high))
+        layout = _choose(np.clip(days, low, high), rule)
         coarse = Cells.fit(_parts(days, layout)[0], rule, max_atoms=_MAX_DAYS)
         time = Cells.fit(clock, rule, max_atoms=_MAX_DAYS) if clock.any() else None
         return cls(kind, nullable, layout, low, high, coarse, time, separator)
@@ -156,7 +159,7 @@ class DatetimeCodec(Codec):
         coarse, time = (
             Cells.from_json(document.child(k)) if k in document else None for k in ("coarse", "time")
         )
-        limit = 2**63 // _per_day(kind) + 1 if _unit(kind) in ("us", "ns") else 2**56 // _per_day(kind)
+        limit = _last_day(kind)
         low, high = (document.integer(key, -limit, limit) for key in ("low", "high"))
         if any(cells is not None and cells.atoms.dtype != np.int64 for cells in (coarse, time)):
             raise document.fail("coarse", "is not of integers")
@@ -195,6 +198,13 @@ def _unit(kind: pa.DataType) -> str:
     return "ms" if pa.types.is_date64(kind) else "s" if _is_text(kind) else kind.unit
 
 
+def _last_day(kind: pa.DataType) -> int:
+    """Returns how many days from 1970 a type's values are away at most; text ends with the year 9999."""
+    return (
+        _TEXT_DAYS if _is_text(kind) else 2**31 if pa.types.is_date32(kind) else 2**63 // _per_day(kind) + 1
+    )
+
+
 def _per_day(kind: pa.DataType) -> int:
     return 1 if pa.types.is_date32(kind) else _DAY_SECONDS * _TICKS[_unit(kind)]
 
@@ -202,8 +212,9 @@ def _per_day(kind: pa.DataType) -> int:
 def _separator(column: pa.Array) -> str:
     if not _is_text(column.type):
         return ""
-    present = column.drop_null()
-    return present[0].as_py()[10:11] if len(present) and present[0].as_py()[10:11] in ("T", " ") else ""
+    counts = pc.utf8_slice_codeunits(column.drop_null(), 10, 11).value_counts().to_pylist()
+    found = max(counts, key=lambda item: item["counts"], default={"values": ""})["values"]
+    return found if found in ("T", " ") else ""
 
 
 def _read(column: pa.Array, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
@@ -287,14 +298,19 @@ def _within(days: np.ndarray, low: int, high: int, layout: str) -> np.ndarray:
     bounds = [
         int(part[0][0] * 12 + part[1][0]) for part in (_parts(np.array([b]), layout) for b in (low, high))
     ]
-    months = (years * 12 + month).clip(*bounds)
-    return _days(months // 12, np.stack([months % 12, day], 1), layout)
+    before = years * 12 + month
+    months = before.clip(*bounds)
+    at_end = (months != before) & (_parts(days + 1, layout)[2] == 0)  # which it stays in another month
+    return _days(months // 12, np.stack([months % 12, np.where(at_end, 30, day)], 1), layout)
 
 
-def _choose(days: np.ndarray) -> str:
+def _choose(days: np.ndarray, rule: Protection) -> str:
     """Chooses the layout by what weekdays, months and days of the month say beyond their noise."""
-    if len(np.unique(days)) <= _MAX_DAYS:
-        return "day"
+    distinct, numbers = np.unique(days, return_inverse=True)
+    if len(distinct) <= _MAX_DAYS:
+        shared = rule.count(numbers, len(distinct)) >= rule.threshold
+        if shared[numbers].mean() >= _MOSTLY:  # else the days themselves are lost in bins
+            return "day"
     sample = days[:: max(1, len(days) // _SAMPLE)]
     _, weekday = _parts(sample, "week")
     years, month, day = _parts(sample, "calendar")
