@@ -110,3 +110,61 @@ def test_steps_that_many_values_share_are_kept() -> None:
     values = np.random.default_rng(0).integers(10, 5000, 3000) * 250
     _, decoded = recoded(pa.array(values))
     assert (decoded.to_numpy() % 250 == 0).all()
+
+
+def texts_of(places: np.ndarray, digits: int = 5) -> pa.Array:
+    return pa.array([f"{x:.{digits}f},{y:.{digits}f}" for x, y in places.tolist()])
+
+
+def places_of(texts: pa.Array) -> np.ndarray:
+    return np.array([[float(part) for part in text.split(",")] for text in texts.to_pylist()])
+
+
+TOWNS = np.array([[40.7, -74.0], [34.0, -118.2]])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("by_subject", [False, True])
+def test_nobody_lives_between_two_towns(share: float, by_subject: bool) -> None:
+    rng = np.random.default_rng(0)
+    home = (rng.random(6000) < share).astype(int)
+    column = texts_of(TOWNS[home] + rng.normal(0, 0.05, (6000, 2)))
+    subjects = np.arange(6000) // 2 if by_subject else None
+    _, decoded = recoded(column, options=FitOptions(Protection(5, subjects)))
+    near = np.abs(places_of(decoded)[:, None] - TOWNS).max(2).min(1) < 0.4
+    assert near.mean() > 0.99
+    _, column_share = np.unique(places_of(decoded)[:, 0] > 37, return_counts=True)
+    assert abs(column_share[0] / 6000 - home.mean()) < 0.01
+
+
+def test_shops_stay_where_they_are() -> None:
+    rng = np.random.default_rng(0)
+    shops = np.round(rng.uniform([40, 5], [48, 15], (60, 2)), 5)
+    column = texts_of(shops[rng.integers(0, 60, 6000)])
+    _, decoded = recoded(column)
+    assert np.isin(decoded.to_pylist(), column.to_pylist()).mean() > 0.8
+
+
+def test_an_only_place_moves_no_box_to_itself() -> None:
+    rng = np.random.default_rng(0)
+    places = np.round(TOWNS[rng.integers(0, 2, 3000)] + rng.normal(0, 0.05, (3000, 2)), 5)
+    places[100:104] = [[-33.86543, 151.20987]]
+    codec, decoded = recoded(texts_of(places))
+    assert "33.865" not in json.dumps(codec_to_json(codec))
+    assert "151.2" not in json.dumps(codec_to_json(codec))
+    assert places_of(decoded)[:, 0].min() > 30
+
+
+def test_one_longer_coordinate_gives_no_digits_to_the_others() -> None:
+    rng = np.random.default_rng(0)
+    texts = texts_of(TOWNS[0] + rng.normal(0, 0.5, (2000, 2)), 2).to_pylist()
+    texts[5] = "40.1234567,-73.7654321"
+    _, decoded = recoded(pa.array(texts))
+    assert {len(text.split(",")[0].split(".")[1]) for text in decoded.to_pylist()} == {2}
+
+
+def test_coordinates_without_trailing_zeros_come_back_without() -> None:
+    places = np.round(TOWNS[0] + np.random.default_rng(0).normal(0, 0.5, (2000, 2)), 3)
+    column = pa.array([f"{x},{y}" for x, y in places.tolist()])
+    _, decoded = recoded(column)
+    assert all(text == f"{float(x)},{float(y)}" for text in decoded.to_pylist() for x, y in [text.split(",")])
