@@ -168,3 +168,12 @@ def test_coordinates_without_trailing_zeros_come_back_without() -> None:
     column = pa.array([f"{x},{y}" for x, y in places.tolist()])
     _, decoded = recoded(column)
     assert all(text == f"{float(x)},{float(y)}" for text in decoded.to_pylist() for x, y in [text.split(",")])
+
+
+@pytest.mark.parametrize("longest", [3, 49, 50, 80])
+def test_any_part_of_a_column_of_texts_can_be_encoded(longest: int) -> None:
+    column = pa.array(["ab", "c" * longest, "", "x" * (longest - 1)] * 20)
+    codec = fit_codec(column, "TABULAR_CHARACTER", PROTECTED)
+    whole = codec.encode(column)
+    for part in (slice(0, 0), slice(0, 1), slice(2, 3), slice(0, 4)):
+        assert codec.encode(column[part]).tolist() == whole[part].tolist()
