@@ -24,6 +24,7 @@ _FINE: dict[str, tuple[int, ...]] = {"day": (), "week": (7,), "calendar": (12, 3
 _LAYOUTS = tuple(_FINE)
 _SAMPLE = 100_000
 _MOSTLY = 0.99
+_OPEN = Protection()
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class DatetimeCodec(Codec):
     def fit(cls, column: pa.Array, options: FitOptions) -> Self:
         """Chooses the layout and partitions its parts."""
         kind = column.type
-        ticks, valid = _read(column, kind)
+        ticks, valid = _read(column, kind, options.protection)
         nullable = column.null_count > 0
         ticks = ticks[valid]
         rule = options.protection.take(valid)
@@ -217,7 +218,7 @@ def _separator(column: pa.Array) -> str:
     return found if found in ("T", " ") else ""
 
 
-def _read(column: pa.Array, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
+def _read(column: pa.Array, kind: pa.DataType, rule: Protection = _OPEN) -> tuple[np.ndarray, np.ndarray]:
     """Returns ticks since 1970 in local time, 0 for null, and which values are there."""
     valid = validity(column)
     if column.type != kind:
@@ -226,10 +227,9 @@ def _read(column: pa.Array, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
         try:
             column = column.cast(pa.timestamp("s"))
         except pa.ArrowInvalid as error:
-            wrong = first_refused(column, pa.timestamp("s"))
+            wrong = first_refused(column, pa.timestamp("s"), rule)
             raise UnsupportedData(
-                f"the value {wrong!r} is no date, which a date encoding needs; use AUTO or "
-                "TABULAR_CATEGORICAL"
+                f"the value {wrong} is no date, which a date encoding needs; use AUTO or TABULAR_CATEGORICAL"
             ) from error
     elif pa.types.is_timestamp(kind) and kind.tz:
         column = _local(column)

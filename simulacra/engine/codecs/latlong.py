@@ -17,6 +17,7 @@ __all__ = ["LatLongCodec", "is_lat_long"]
 _COARSE, _FINE = 6, 4
 _MAX_DIGITS = 7
 _EMPTY = 0.3
+_OPEN = Protection()
 _PATTERN = r"^\s*-?\d{1,3}(\.\d+)?\s*,\s*-?\d{1,3}(\.\d+)?\s*$"
 
 
@@ -52,7 +53,7 @@ class LatLongCodec(Codec):
     @classmethod
     def fit(cls, column: pa.Array, options: FitOptions) -> Self:
         """Builds the tree; a cell of too few subjects is halved in the middle instead of at a median."""
-        points, valid = _read(column)
+        points, valid = _read(column, options.protection)
         rule, points = options.protection.take(valid), points[valid]
         present = column.drop_null()
         digits, padded = _digits(present, rule)
@@ -169,7 +170,7 @@ def is_lat_long(column: pa.Array) -> bool:
     return bool((np.abs(points) <= [90, 180]).all() and _digits(present, Protection())[0] > 0)
 
 
-def _read(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _read(column: pa.Array, rule: Protection = _OPEN) -> tuple[np.ndarray, np.ndarray]:
     """Returns the places as floats, `(rows, 2)`, 0 for null, and which are there."""
     valid = validity(column)
     texts = column.fill_null("0,0") if column.null_count else column
@@ -177,8 +178,8 @@ def _read(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if len(texts) and not pc.all(matched).as_py():
         wrong = texts.filter(pc.invert(matched))[0].as_py()
         raise UnsupportedData(
-            f'the value {wrong[:100]!r} is no "latitude,longitude", which the encoding needs; use AUTO or '
-            "TABULAR_CATEGORICAL"
+            f'the value {rule.quoted(wrong, texts)} is no "latitude,longitude", which the encoding needs; '
+            "use AUTO or TABULAR_CATEGORICAL"
         )
     parts = pc.split_pattern(texts, ",")
     points = np.zeros((len(texts), 2))

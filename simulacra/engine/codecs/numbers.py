@@ -18,6 +18,7 @@ __all__ = ["NumberForm", "Numbers", "first_refused"]
 _EXACT = 2**53
 _MAX_DIGITS = 8
 _WIDTH = 18
+_OPEN = Protection()
 _EXACTLY = Context(prec=80)
 _UNIT = 2.0**128
 _SIGN = np.uint64(1 << 63)
@@ -76,7 +77,7 @@ class NumberForm:
             return cls(kind, True, _decimal_digits(column, rule))
         if not (pa.types.is_floating(kind) or _is_text(kind)):
             return cls(kind, True, 0)
-        floats = _floats(column)
+        floats = _floats(column, rule)
         finite = np.isfinite(floats)
         floats, rule = floats[finite], rule.take(finite)
         single = pa.types.is_float32(kind)
@@ -165,27 +166,26 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def first_refused(texts: pa.Array, kind: pa.DataType) -> str | None:
-    """Returns the first text that cannot be read as a type, cut to 100 characters; slow, for errors only."""
+def first_refused(texts: pa.Array, kind: pa.DataType, rule: Protection) -> str | None:
+    """Returns the first text that cannot be read as a type, as an error may show it; slow: for errors."""
     for text in texts.drop_null():
         try:
             text.cast(kind)
         except pa.ArrowInvalid:
-            return str(text.as_py())[:100]
+            return rule.quoted(text.as_py(), texts)
     return None
 
 
-def _floats(column: pa.Array) -> np.ndarray:
+def _floats(column: pa.Array, rule: Protection = _OPEN) -> np.ndarray:
     """Returns a float or text column as float64 with 0 for null."""
     if _is_text(column.type):
         column = pc.utf8_trim_whitespace(column)
     try:
         floats: np.ndarray = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid as error:
-        wrong = first_refused(column, pa.float64())
+        wrong = first_refused(column, pa.float64(), rule)
         raise UnsupportedData(
-            f"the value {wrong!r} is no number, which a numeric encoding needs; use AUTO or "
-            "TABULAR_CATEGORICAL"
+            f"the value {wrong} is no number, which a numeric encoding needs; use AUTO or TABULAR_CATEGORICAL"
         ) from error
     return floats
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from simulacra.engine.codecs import FitOptions, Protection, codec_from_json, codec_to_json, fit_codec
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec
+from simulacra.errors import UnsupportedData
 
 PROTECTED = FitOptions(Protection(5))
 ENCODINGS = ("TABULAR_NUMERIC_AUTO", "TABULAR_NUMERIC_BINNED", "TABULAR_NUMERIC_DISCRETE")
@@ -177,3 +178,25 @@ def test_any_part_of_a_column_of_texts_can_be_encoded(longest: int) -> None:
     whole = codec.encode(column)
     for part in (slice(0, 0), slice(0, 1), slice(2, 3), slice(0, 4)):
         assert codec.encode(column[part]).tolist() == whole[part].tolist()
+
+
+REFUSED = {
+    "TABULAR_NUMERIC_AUTO": [str(i) for i in range(200)],
+    "TABULAR_NUMERIC_DIGIT": [str(i) for i in range(200)],
+    "TABULAR_DATETIME": [f"2020-01-{1 + i % 28:02d}" for i in range(200)],
+    "TABULAR_LAT_LONG": [f"{i % 90}.5,{i % 9}.25" for i in range(200)],
+}
+
+
+@pytest.mark.parametrize("encoding", REFUSED)
+@pytest.mark.parametrize("times", [1, 4, 5])
+def test_an_error_shows_of_a_single_persons_value_its_shape_alone(encoding: str, times: int) -> None:
+    column = pa.array(REFUSED[encoding] + ["Anna.Ö-1969@x"] * times)
+    with pytest.raises(UnsupportedData) as caught:
+        fit_codec(column, encoding, PROTECTED)
+    shown = "'Anna.Ö-1969@x' is no" if times >= 5 else "'aaaa.a-0000@a' (letters and digits masked) is no"
+    assert shown in str(caught.value)
+    with pytest.raises(UnsupportedData, match="Anna"):
+        fit_codec(column, encoding, FitOptions(Protection(1)))
+    with pytest.raises(UnsupportedData, match="aaaa"):
+        fit_codec(column, encoding, FitOptions(Protection(5, np.arange(200 + times).clip(max=199))))
