@@ -200,3 +200,19 @@ def test_an_error_shows_of_a_single_persons_value_its_shape_alone(encoding: str,
         fit_codec(column, encoding, FitOptions(Protection(1)))
     with pytest.raises(UnsupportedData, match="aaaa"):
         fit_codec(column, encoding, FitOptions(Protection(5, np.arange(200 + times).clip(max=199))))
+
+
+def test_a_digit_that_one_person_has_at_its_place_is_never_made() -> None:
+    values = np.random.default_rng(0).integers(0, 3, (2000, 6)) @ 10 ** np.arange(6)
+    values[7] = 191_919
+    codec, decoded = recoded(pa.array(values), "TABULAR_NUMERIC_DIGIT")
+    assert "9" not in "".join(map(str, decoded.to_pylist()))
+    assert (2, 10) in codec.forbidden
+    assert (2, 3) not in codec.forbidden
+
+
+def test_digits_that_nearly_all_differ_are_drawn() -> None:
+    values = np.arange(60)
+    _, decoded = recoded(pa.array(values), "TABULAR_NUMERIC_DIGIT", FitOptions(Protection(7)))
+    assert set(decoded.to_numpy() % 10) == set(range(10))
+    assert (decoded.to_numpy() != values).mean() > 0.5
