@@ -24,6 +24,7 @@ FORMAT_VERSION = 3
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 _MAX_JSON_BYTES = 512 << 20
 _MAX_WEIGHTS = 2_000_000_000
+_MAX_WEIGHTS_BYTES = 4 * _MAX_WEIGHTS + (1 << 20)
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,7 @@ class Bundle:
                 f"the bundle has format version {version!r}; this version reads {FORMAT_VERSION}"[:200]
             )
         codec = TableCodec.from_json(document.raw("codec"))
-        config = _read_config(document.child("network"))
-        if config.cardinalities != tuple(s.cardinality for s in codec.sub_columns) or config.columns != tuple(
-            s.column for s in codec.sub_columns
-        ):
-            raise CorruptBundle("the network's sub-columns are not those of the codecs")
+        config = _read_config(document.child("network"), codec)
         facts = document.raw("facts")
         if not isinstance(facts, dict):
             raise document.fail("facts", "expected an object")
@@ -99,9 +96,12 @@ class Bundle:
     def load(cls, folder: Path | str) -> "Bundle":
         """Reads the bundle in a folder; raises `CorruptBundle` as `from_files` does."""
         files = {}
-        for name in (_WEIGHTS, _MODEL):
+        for name, most in ((_WEIGHTS, _MAX_WEIGHTS_BYTES), (_MODEL, _MAX_JSON_BYTES)):
+            path = Path(folder) / name
             try:
-                files[name] = (Path(folder) / name).read_bytes()
+                if path.stat().st_size > most:
+                    raise CorruptBundle(f"{name} is larger than {most} bytes")
+                files[name] = path.read_bytes()
             except FileNotFoundError:
                 raise CorruptBundle(f"{folder} has no {name}") from None
         return cls.from_files(files)
@@ -111,13 +111,30 @@ def _parse(data: bytes) -> Document:
     if len(data) > _MAX_JSON_BYTES:
         raise CorruptBundle(f"{_MODEL} is larger than {_MAX_JSON_BYTES} bytes")
     try:
-        return Document(json.loads(data))
+        return Document(json.loads(data, parse_constant=_no_number, object_pairs_hook=_once))
     except (ValueError, RecursionError) as error:
         raise CorruptBundle(f"{_MODEL} is not JSON: {error}") from error
 
 
-def _read_config(document: Document) -> NetworkConfig:
-    cardinalities = tuple(document.array("cardinalities", int, (None,)).tolist())
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object; a key that comes twice could mean one thing here and another to who checked it."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def _read_config(document: Document, codec: TableCodec) -> NetworkConfig:
+    cardinalities, columns = (
+        tuple(document.array(key, int, (None,)).tolist()) for key in ("cardinalities", "columns")
+    )
+    parts = codec.sub_columns
+    if cardinalities != tuple(p.cardinality for p in parts) or columns != tuple(p.column for p in parts):
+        raise CorruptBundle("the network's sub-columns are not those of the codecs")
     sources = (
         document.array("sources", int, (None, None)) if document.items("sources") else np.empty((0, 0), int)
     )
@@ -136,7 +153,7 @@ def _read_config(document: Document) -> NetworkConfig:
         raise document.fail("widths", "do not fit the sub-columns")
     config = NetworkConfig(
         cardinalities=cardinalities,
-        columns=tuple(document.array("columns", int, (None,)).tolist()),
+        columns=columns,
         sources=tuple(tuple(row) for row in sources.tolist()),
         shared=document.integer("shared", 0, 8192),
         levels=document.integer("levels", 1, 1024),
@@ -151,6 +168,8 @@ def _read_config(document: Document) -> NetworkConfig:
 
 
 def _read_weights(data: bytes, config: NetworkConfig) -> dict[str, Tensor]:
+    if len(data) > _MAX_WEIGHTS_BYTES:
+        raise CorruptBundle(f"{_WEIGHTS} is larger than {_MAX_WEIGHTS_BYTES} bytes")
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:

@@ -1,5 +1,7 @@
 """Statistical parity: every group gets the same shares of a target's values, up to rounding."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 __all__ = ["Parity", "group_of"]
 
 _ROUNDS = 60
+_NEAR = 1e-7
 
 
 def group_of(codes: np.ndarray, sensitive: tuple[int, ...], group: np.ndarray) -> float:
@@ -19,8 +22,9 @@ class Parity:
 
     The shares are those of all rows on a pilot sample. Within a group the rows compete by their own
     probabilities, shifted alike; how many rows of a block get a value follows from how many the group had
-    in all blocks before, so that rounding does not add up. The target's rows are therefore not independent of
-    each other; the other columns are as they would be without it.
+    in all blocks before, so that rounding does not add up. A group that the pilot has not seen is rounded in
+    each block on its own. The target's rows are therefore not independent of each other; the other columns
+    are as they would be without it.
     """
 
     def __init__(self, sensitive: tuple[int, ...], groups: np.ndarray) -> None:
@@ -28,7 +32,7 @@ class Parity:
         self._groups = groups
         self._shares: list[float] = []
         self._means: list[Tensor] = []
-        self._wished: Tensor | None = None
+        self._wished: np.ndarray | None = None
 
     def add(self, logits: Tensor, share: float) -> None:
         """Adds the next group's pilot rows, by the target's logits, and the group's share of all rows."""
@@ -38,7 +42,7 @@ class Parity:
     def solve(self) -> None:
         """Finds the shares that every group is to have."""
         weights = torch.tensor(self._shares, dtype=torch.float64)
-        self._wished = (weights[:, None] * torch.stack(self._means)).sum(0) / weights.sum()
+        self._wished = ((weights[:, None] * torch.stack(self._means)).sum(0) / weights.sum()).numpy()
 
     def nobody(self) -> np.ndarray:
         """Returns the counts of groups before the first block."""
@@ -55,7 +59,7 @@ class Parity:
     def draw(
         self, logits: Tensor, codes: np.ndarray, before: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Returns the target's codes of some rows; -1 for rows of a group that the pilot has not seen.
+        """Returns the target's codes of some rows.
 
         Args:
             logits: Of the target given all else, `(rows, codes)`.
@@ -65,28 +69,44 @@ class Parity:
         """
         assert self._wished is not None
         result = np.full(len(codes), -1, np.int64)
-        for number, inside in enumerate(self._members(codes)):
+        known = self._members(codes)
+        for number, inside in enumerate([*known, *self._others(codes, known)]):
             rows = rng.permutation(np.flatnonzero(inside))
-            if len(rows):
-                counts = _rounded(self._wished, int(before[number]), len(rows))
-                result[rows] = _assigned(_shifted(logits[rows].double(), counts), counts, rng)
+            if not len(rows):
+                continue
+            if number < len(known):
+                offsets = np.random.default_rng(self._groups[number]).random(len(self._wished))
+                so_far = int(before[number])
+            else:
+                offsets, so_far = rng.random(len(self._wished)), 0
+            counts = _seats(self._wished, offsets, so_far + len(rows)) - _seats(self._wished, offsets, so_far)
+            result[rows] = _assigned(_shifted(logits[rows].double(), counts), counts, rng)
         return result
 
+    def _others(self, codes: np.ndarray, known: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields the members of each group that the pilot has not seen."""
+        rest = ~np.any([np.zeros(len(codes), bool), *known], axis=0)
+        columns = codes[:, list(self.sensitive)]
+        for group in np.unique(columns[rest], axis=0):
+            yield (columns == group).all(1)
 
-def _rounded(wished: Tensor, before: int, rows: int) -> np.ndarray:
-    """Returns how many of the next rows get each code: what the whole is rounded to, less what was before.
 
-    Cumulative shares are rounded, so the counts add up to the rows in every block.
+def _seats(wished: np.ndarray, offsets: np.ndarray, rows: int) -> np.ndarray:
+    """Returns how many of a group's first rows get each code, in proportion, rounded to whole rows.
+
+    A divisor method with an offset in (0, 1) of its own for each code (0.5 for all would be Webster's): the
+    k-th row of a code comes at (k - 1 + offset) / share, and the first ones are taken. So a count never falls
+    as rows are added, the counts add up to the rows, and over groups of different offsets each code gets its
+    share however small it is.
     """
-    edges = np.concatenate([[0.0], np.cumsum(wished.numpy())]).clip(0, 1)
-    edges[-1] = 1.0
-    after, earlier = np.rint(edges * (before + rows)), np.rint(edges * before)
-    counts = np.maximum(np.diff(after) - np.diff(earlier), 0).astype(np.int64)
-    while counts.sum() > rows:  # where a rounding went down, another went up
-        counts[counts.argmax()] -= 1
-    counts[counts.argmax()] += rows - counts.sum()
-    whole: np.ndarray = counts
-    return whole
+    shares = np.maximum(wished, 1e-300)
+    counts: np.ndarray = np.floor(shares * rows + 1 - offsets).astype(np.int64)
+    while counts.sum() < rows:
+        counts[((counts + offsets) / shares).argmin()] += 1
+    while counts.sum() > rows:
+        last = np.where(counts > 0, (counts - 1 + offsets) / shares, -np.inf)
+        counts[last.argmax()] -= 1
+    return counts
 
 
 def _shifted(logits: Tensor, counts: np.ndarray) -> np.ndarray:
@@ -94,22 +114,38 @@ def _shifted(logits: Tensor, counts: np.ndarray) -> np.ndarray:
     wished = torch.from_numpy(counts / counts.sum())
     shift = torch.zeros(logits.shape[1], dtype=torch.float64)
     for _ in range(_ROUNDS):
-        shift += ((wished + 1e-12) / (torch.softmax(logits + shift, 1).mean(0) + 1e-12)).log()
+        means = torch.softmax(logits + shift, 1).mean(0)
+        if (means - wished).abs().max() < _NEAR:
+            break
+        shift += ((wished + 1e-12) / (means + 1e-12)).log()
     chances: np.ndarray = torch.softmax(logits + shift, 1).numpy()
     return chances
 
 
 def _assigned(chances: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gives each code to as many rows as it has, by systematic sampling with the rows' own chances."""
-    result = np.full(len(chances), int(counts.argmax()), np.int64)
+    *rarer, commonest = np.argsort(counts, kind="stable")
+    result = np.full(len(chances), commonest, np.int64)
     free = np.arange(len(chances))
-    for code in np.argsort(counts, kind="stable")[:-1]:
+    for code in rarer:
         if not counts[code]:
             continue
-        weight = chances[free, code] + 1e-12
-        spread = np.minimum(weight * (counts[code] / weight.sum()), 1.0)
+        spread = _filled(chances[free, code] + 1e-12, int(counts[code]))
         passed = np.floor(np.cumsum(spread) + rng.random()).astype(np.int64)
-        chosen = np.flatnonzero(np.diff(passed, prepend=0) > 0)[: counts[code]]
+        # A sum that is not quite whole may have passed one row too few, or too many.
+        spread[np.diff(passed, prepend=0) > 0] = np.inf
+        chosen = np.argsort(-spread, kind="stable")[: counts[code]]
         result[free[chosen]] = code
         free = np.delete(free, chosen)
     return result
+
+
+def _filled(weight: np.ndarray, count: int) -> np.ndarray:
+    """Returns chances of at most 1 in proportion to weights, as far as 1 allows, that add up to a count."""
+    full = np.zeros(len(weight), bool)
+    while count > full.sum():
+        spread = np.where(full, 1.0, weight * ((count - full.sum()) / weight[~full].sum()))
+        if (spread <= 1).all():
+            return spread
+        full = spread >= 1
+    return full.astype(float)

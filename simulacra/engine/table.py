@@ -20,6 +20,7 @@ from simulacra.engine.codecs import (
 from simulacra.engine.codecs._json import Document, type_from_json, type_to_json
 from simulacra.engine.codecs.arrow import holds_text, plain, restored, working_type
 from simulacra.engine.codecs.protection import MIN_SUBJECTS
+from simulacra.engine.split import numbered
 from simulacra.engine.threads import in_threads
 from simulacra.errors import (
     CorruptBundle,
@@ -225,9 +226,12 @@ def analyze(
         if table.column_names.count(spec.name) != 1:
             raise InvalidArgument.of(spec.name, "is not a column of the table, or there are two of this name")
     if subjects is not None:
-        subjects = np.unique(np.asarray(subjects), return_inverse=True)[1].astype(np.int64)
-        if len(subjects) != table.num_rows:
-            raise InvalidArgument.of("subjects", f"{len(subjects)} subjects for {table.num_rows} rows")
+        shape = np.shape(subjects)
+        if shape != (table.num_rows,):
+            raise InvalidArgument.of(
+                "subjects", f"{shape} ids for {table.num_rows} rows; give one id per row, in one dimension"
+            )
+        subjects = numbered(subjects)
     constant = str(options.rare_category_replacement_method) != "SAMPLE"
 
     def fit(position: int) -> Codec:
@@ -247,7 +251,7 @@ def analyze(
             raise
 
     codecs = in_threads(fit, range(len(columns)), options.threads)
-    people = table.num_rows if subjects is None else len(np.unique(subjects))
+    people = table.num_rows if subjects is None else int(subjects.max(initial=-1)) + 1
     if options.value_protection and people < MIN_SUBJECTS:
         raise TrainingDataInsufficient(
             f"value protection needs {MIN_SUBJECTS} subjects to learn from and finds {people}; "

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulacra.engine.bundle import Bundle
 from simulacra.engine.checkpoint import CheckpointStore
+from simulacra.engine.split import numbered
 from simulacra.engine.table import TableCodec
 
 __all__ = ["TrainProgress", "TrainingConfig", "TrainingTask"]
@@ -79,6 +80,11 @@ class TrainingTask:
     checkpoint: CheckpointStore | None = None
     start: Bundle | None = None
     clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        """Numbers the subjects, whatever their ids are."""
+        if self.subjects is not None:
+            object.__setattr__(self, "subjects", numbered(self.subjects))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from simulacra.engine.codecs.base import RARE, Codec, FitOptions, ValueRange
 from simulacra.engine.codecs.categorical import CategoricalCodec
 from simulacra.engine.codecs.character import CharacterCodec
 from simulacra.engine.codecs.datetime import DatetimeCodec
+from simulacra.engine.codecs.digits import DigitCodec
 from simulacra.engine.codecs.latlong import LatLongCodec
-from simulacra.engine.codecs.numeric import BinnedCodec, DigitCodec, DiscreteCodec
+from simulacra.engine.codecs.numeric import BinnedCodec, DiscreteCodec
 from simulacra.engine.codecs.protection import Protection
 from simulacra.engine.codecs.registry import codec_from_json, codec_to_json, fit_codec
 

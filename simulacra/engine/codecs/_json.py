@@ -188,11 +188,14 @@ def type_from_json(value: Any, path: str = "type") -> pa.DataType:
             return pa.binary(document.integer("bytes", 0, 1 << 20))
         if "extension" in document:
             return _extension_type(document)
-        if "run_ends" in document:
-            ends, values = type_from_json(document.raw("run_ends")), type_from_json(document.raw("values"))
-            return pa.run_end_encoded(ends, values)
-        index, values = type_from_json(document.raw("dictionary")), type_from_json(document.raw("values"))
-        return pa.dictionary(index, values, document.flag("ordered"))
+        outer = "run_ends" if "run_ends" in document else "dictionary"
+        values = document.raw("values")
+        if isinstance(values, Mapping) and not {"run_ends", "dictionary", "extension"}.isdisjoint(values):
+            raise document.fail("values", "are not single ones")
+        index, inner = type_from_json(document.text(outer)), type_from_json(values)
+        if outer == "run_ends":
+            return pa.run_end_encoded(index, inner)
+        return pa.dictionary(index, inner, document.flag("ordered"))
     except (KeyError, TypeError, ValueError, ImportError, pa.ArrowException) as error:
         raise CorruptBundle(f"{path}: not a type: {error}") from error
 

@@ -75,6 +75,8 @@ def working_type(kind: pa.DataType) -> pa.DataType:
     if extension is not None:
         return extension.kind or working_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        if _cannot_be_put_together(kind.value_type):
+            raise _unsupported(kind)
         return working_type(kind.value_type)
     if pa.types.is_float16(kind):
         return pa.float32()
@@ -87,11 +89,22 @@ def working_type(kind: pa.DataType) -> pa.DataType:
     try:
         type_to_json(kind)
     except TypeError:
-        raise UnsupportedData(
-            f"type {kind} is not supported: columns must hold single values; leave the column out, or "
-            "convert it to text or numbers"
-        ) from None
+        raise _unsupported(kind) from None
     return kind
+
+
+def _cannot_be_put_together(kind: pa.DataType) -> bool:
+    """Says whether Arrow has no way to make dictionaries, or runs, of values of a type."""
+    small = pa.types.is_decimal(kind) and kind.bit_width < 128
+    nested = pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind)
+    return small or nested or str(kind).endswith("_view") or isinstance(kind, pa.BaseExtensionType)
+
+
+def _unsupported(kind: pa.DataType) -> UnsupportedData:
+    return UnsupportedData(
+        f"type {kind} is not supported: columns must hold single values; leave the column out, or convert it "
+        "to text or numbers"
+    )
 
 
 def holds_text(kind: pa.DataType) -> bool:

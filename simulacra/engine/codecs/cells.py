@@ -88,7 +88,7 @@ class Cells:
         ordered, rule = _sorted(values, protection)
         low, high = rule.bounds(ordered)
         if ordered.dtype == np.int64:
-            low, high = _on_grid(ordered, low, high)
+            low, high = _on_grid(ordered, rule, low, high)
         ordered = np.clip(ordered, low, high)
         starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
         counts = np.diff(np.append(starts, len(ordered)))
@@ -102,7 +102,8 @@ class Cells:
         rest = np.repeat(~is_atom, counts)
         if not rest.any() or (discrete and len(atoms)):
             return cls(low, high, atoms, atoms[:0], np.empty(0, np.int64), np.empty((0, _KNOTS)))
-        bins = _bins(ordered[rest], rule.take(rest), max_bins, required=not len(atoms))
+        grid = _step(ordered[starts], rule) if ordered.dtype == np.int64 else 1
+        bins = _bins(ordered[rest], rule.take(rest), max_bins, grid, required=not len(atoms))
         return cls(low, high, atoms, *bins)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -120,7 +121,8 @@ class Cells:
         if len(self.bases):
             return np.where(self.atoms[right] == values, right, len(self.atoms) + self._bin_of(values))
         left = (right - 1).clip(min=0)
-        nearer_left = values.astype(float) - self.atoms[left] < self.atoms[right].astype(float) - values
+        with np.errstate(over="ignore"):  # of floats near the largest
+            nearer_left = values.astype(float) - self.atoms[left] < self.atoms[right].astype(float) - values
         return np.where(nearer_left & (self.atoms[right] != values), left, right)
 
     def _bin_of(self, values: np.ndarray) -> np.ndarray:
@@ -202,24 +204,26 @@ def _sorted(values: np.ndarray, protection: Protection) -> tuple[np.ndarray, Pro
     return values[order], protection.take(order)
 
 
-def _step(distinct: np.ndarray, alone: int = 1) -> int:
+def _step(distinct: np.ndarray, rule: Protection, unknown: int = 1) -> int:
     """Returns the largest step of which every integer is a multiple, counted from the first.
 
     Args:
         distinct: The integers, ascending.
-        alone: What to return for a single one.
+        rule: A step needs more than k of them: that of a few is a distance between people, not a grid.
+        unknown: What to return where there are too few.
     """
-    gaps = (distinct[1:] - distinct[0]).view(np.uint64)
-    step = int(np.gcd.reduce(gaps)) if len(gaps) else alone
-    return step if 0 < step < 2**63 else alone
+    if len(distinct) <= rule.threshold:
+        return unknown
+    step = int(np.gcd.reduce((distinct[1:] - distinct[0]).view(np.uint64)))
+    return step if 0 < step < 2**63 else unknown
 
 
-def _on_grid(ordered: np.ndarray, low: Any, high: Any) -> tuple[Any, Any]:
+def _on_grid(ordered: np.ndarray, rule: Protection, low: Any, high: Any) -> tuple[Any, Any]:
     """Moves protected bounds inwards to where the grid of the values between them has a point."""
     inner = ordered[(ordered >= low) & (ordered <= high)]
     if not len(inner):
         return low, high
-    step, origin = _step(inner), int(inner[0])
+    step, origin = _step(np.unique(inner), rule), int(inner[0])
     return (
         np.int64(origin - (origin - int(low)) // step * step),
         np.int64(origin + (int(high) - origin) // step * step),
@@ -227,7 +231,7 @@ def _on_grid(ordered: np.ndarray, low: Any, high: Any) -> tuple[Any, Any]:
 
 
 def _bins(
-    ordered: np.ndarray, rule: Protection, max_bins: int, *, required: bool
+    ordered: np.ndarray, rule: Protection, max_bins: int, grid: int, *, required: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns bases, steps and quantiles of bins of about equal mass over ascending values."""
     people = rule.people(len(ordered))
@@ -236,7 +240,6 @@ def _bins(
     count = int(np.clip(people // _MIN_BIN_ROWS, 1, max_bins))
     relative = _relative(ordered, ordered[0])
     cuts = rule.smooth(relative, np.linspace(0, len(ordered) - 1, count + 1).astype(np.int64))
-    grid = _step(ordered) if ordered.dtype == np.int64 else 1
     if ordered.dtype == np.int64:
         cuts = np.rint(cuts / grid) * grid
     rows = _populated(np.searchsorted(relative, np.unique(cuts[1:-1])), rule, len(ordered))
@@ -283,7 +286,7 @@ def _bin(
         knots = np.concatenate([[low], inner, [high]]).clip(low, high) - low
         return first + shift, 0, np.maximum.accumulate(knots)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    step = _step(ordered[starts], grid)
+    step = _step(ordered[starts], rule, grid)
     above = -(-int(shift) // step) * step
     if above + relative[0] > high:
         step, above = grid, -(-int(shift) // grid) * grid

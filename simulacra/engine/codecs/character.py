@@ -56,7 +56,7 @@ class CharacterCodec(Codec):
         """Keeps the lengths and the characters that enough subjects have."""
         valid = validity(column)
         rule = options.protection.take(valid)
-        points = _points(column.drop_null())
+        points = _points(column.drop_null(), _MAX_LENGTH)
         if rule.hides_all(len(points)):
             return cls(column.type, True, (), (), ())
         lengths = (points != _END).sum(1)
@@ -178,15 +178,13 @@ def is_formatted(column: pa.Array, rare: float) -> bool:
     return not pc.any(pc.match_substring_regex(column, r"\s")).as_py()
 
 
-def _points(column: pa.Array, width: int = _MAX_LENGTH) -> np.ndarray:
-    """Returns texts as code points, `(rows, longest)`, padded with 0; longer ones are cut."""
-    if not len(column):
-        return np.zeros((0, 1), np.uint32)
-    cut = pc.replace_substring(pc.utf8_slice_codeunits(column, 0, max(width, 1)), "\x00", " ")
-    texts = cut.to_numpy(zero_copy_only=False).astype(f"<U{max(width, 1)}")
-    points: np.ndarray = texts.view(np.uint32).reshape(len(column), -1)
-    longest = int((points != 0).sum(1).max(initial=0))
-    return points[:, : max(longest, width if width < _MAX_LENGTH else 1)]
+def _points(column: pa.Array, width: int) -> np.ndarray:
+    """Returns texts as code points, `(rows, width)`, padded with 0; longer ones are cut."""
+    if not len(column) or not width:
+        return np.zeros((len(column), width), np.uint32)
+    cut = pc.replace_substring(pc.utf8_slice_codeunits(column, 0, width), "\x00", " ")
+    texts = cut.to_numpy(zero_copy_only=False).astype(f"<U{width}")
+    return np.asarray(texts.view(np.uint32).reshape(len(column), width))
 
 
 def _class(points: np.ndarray) -> str:

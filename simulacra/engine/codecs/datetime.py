@@ -11,24 +11,28 @@ from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import Codec, FitOptions, ValueRange, validity
 from simulacra.engine.codecs.cells import Cells
 from simulacra.engine.codecs.iso import IsoForm
+from simulacra.engine.codecs.protection import Protection
 
 __all__ = ["DatetimeCodec"]
 
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_SECONDS = 86_400
+_TEXT_DAYS = 2_932_896
 _MAX_DAYS = 256
 _FINE: dict[str, tuple[int, ...]] = {"day": (), "week": (7,), "calendar": (12, 31)}
 _LAYOUTS = tuple(_FINE)
 _SAMPLE = 100_000
+_MOSTLY = 0.99
+_OPEN = Protection()
 
 
 @dataclass(frozen=True)
 class DatetimeCodec(Codec):
     """Sub-columns: the calendar parts of the layout, then the time of day if there is any.
 
-    The layout is `day` (the day itself: few distinct days, or no pattern in them), `week` (week, weekday)
-    when weekdays differ in frequency, or `calendar` (year, month, day of the month) when months or their days
-    do.
+    The layout is `day` (the day itself: few distinct days that enough subjects share, or no pattern in them),
+    `week` (week, weekday) when weekdays differ in frequency, or `calendar` (year, month, day of the month)
+    when months or their days do.
 
     Attributes:
         kind: The column's type: a date, a timestamp (with or without zone), or text in ISO format.
@@ -56,7 +60,7 @@ class DatetimeCodec(Codec):
         """Chooses the layout and partitions its parts."""
         kind = column.type
         form = IsoForm.of(column) if _is_text(kind) else IsoForm()
-        ticks, valid = _read(column, kind, form)
+        ticks, valid = _read(column, kind, form, options.protection)
         nullable = column.null_count > 0
         ticks = ticks[valid]
         rule = options.protection.take(valid)
@@ -65,7 +69,7 @@ class DatetimeCodec(Codec):
         days, clock = np.divmod(ticks, _per_day(kind, form))
         order = np.argsort(days, kind="stable")
         low, high = (int(bound) for bound in rule.take(order).bounds(days[order]))
-        layout = _choose(np.clip(days, low, high))
+        layout = _choose(np.clip(days, low, high), rule)
         coarse = Cells.fit(_parts(days, layout)[0], rule, max_atoms=_MAX_DAYS)
         time = Cells.fit(clock, rule, max_atoms=_MAX_DAYS) if clock.any() else None
         return cls(kind, nullable, layout, low, high, coarse, time, form)
@@ -154,8 +158,7 @@ class DatetimeCodec(Codec):
             Cells.from_json(document.child(k)) if k in document else None for k in ("coarse", "time")
         )
         form = IsoForm.from_json(document.child("form"))
-        per_day = _per_day(kind, form)
-        limit = 2**63 // per_day + 1 if _unit(kind, form) in ("us", "ns") else 2**56 // per_day
+        per_day, limit = _per_day(kind, form), _last_day(kind, form)
         low, high = (document.integer(key, -limit, limit) for key in ("low", "high"))
         if any(cells is not None and cells.atoms.dtype != np.int64 for cells in (coarse, time)):
             raise document.fail("coarse", "is not of integers")
@@ -176,17 +179,26 @@ def _unit(kind: pa.DataType, form: IsoForm) -> str:
     return "ms" if pa.types.is_date64(kind) else form.unit if _is_text(kind) else kind.unit
 
 
+def _last_day(kind: pa.DataType, form: IsoForm) -> int:
+    """Returns how many days from 1970 a type's values are away at most; text ends with the year 9999."""
+    if _is_text(kind):
+        return _TEXT_DAYS
+    return 2**31 if pa.types.is_date32(kind) else 2**63 // _per_day(kind, form) + 1
+
+
 def _per_day(kind: pa.DataType, form: IsoForm) -> int:
     return 1 if pa.types.is_date32(kind) else _DAY_SECONDS * _TICKS[_unit(kind, form)]
 
 
-def _read(column: pa.Array, kind: pa.DataType, form: IsoForm) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    column: pa.Array, kind: pa.DataType, form: IsoForm, rule: Protection = _OPEN
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns ticks since 1970 in local time, 0 for null, and which values are there."""
     valid = validity(column)
     if column.type != kind:
         column = column.cast(kind)
     if _is_text(kind):
-        column = form.read(column)
+        column = form.read(column, rule)
     elif pa.types.is_timestamp(kind) and kind.tz:
         column = _local(column)
     plain = column.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(kind) else column.cast(pa.int64())
@@ -252,14 +264,19 @@ def _within(days: np.ndarray, low: int, high: int, layout: str) -> np.ndarray:
     bounds = [
         int(part[0][0] * 12 + part[1][0]) for part in (_parts(np.array([b]), layout) for b in (low, high))
     ]
-    months = (years * 12 + month).clip(*bounds)
-    return _days(months // 12, np.stack([months % 12, day], 1), layout)
+    before = years * 12 + month
+    months = before.clip(*bounds)
+    at_end = (months != before) & (_parts(days + 1, layout)[2] == 0)  # which it stays in another month
+    return _days(months // 12, np.stack([months % 12, np.where(at_end, 30, day)], 1), layout)
 
 
-def _choose(days: np.ndarray) -> str:
+def _choose(days: np.ndarray, rule: Protection) -> str:
     """Chooses the layout by what weekdays, months and days of the month say beyond their noise."""
-    if len(np.unique(days)) <= _MAX_DAYS:
-        return "day"
+    distinct, numbers = np.unique(days, return_inverse=True)
+    if len(distinct) <= _MAX_DAYS:
+        shared = rule.count(numbers, len(distinct)) >= rule.threshold
+        if shared[numbers].mean() >= _MOSTLY:  # else the days themselves are lost in bins
+            return "day"
     sample = days[:: max(1, len(days) // _SAMPLE)]
     _, weekday = _parts(sample, "week")
     years, month, day = _parts(sample, "calendar")

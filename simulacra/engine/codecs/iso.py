@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.numbers import first_refused
+from simulacra.engine.codecs.protection import Protection
 from simulacra.errors import UnsupportedData
 
 __all__ = ["IsoForm", "is_iso_text"]
 
+_OPEN = Protection()
 _SUFFIXES = ("", "Z", "+00:00")
 _FRACTIONS = {"ms": 3, "us": 6}
 _DATE, _MINUTES, _SECONDS = r"\d{4}-\d{2}-\d{2}", r"\d{2}:\d{2}", r"\d{2}:\d{2}:\d{2}"
@@ -42,11 +44,13 @@ class IsoForm:
 
     @classmethod
     def of(cls, column: pa.Array) -> Self:
-        """Returns the form of a column's longest value; that of plain dates where there is none."""
+        """Returns the form of the first value of the commonest length; that of dates where it is none."""
         present = column.drop_null()
-        longest = pc.utf8_length(present)
-        place = pc.index(longest, pc.max(longest)).as_py() if len(present) else -1
-        found = _ANY.match(present[place].as_py()) if len(present) else None
+        if not len(present):
+            return cls()
+        lengths = pc.utf8_length(present)
+        place = pc.index(lengths, pc.mode(lengths)[0]["mode"]).as_py()
+        found = _ANY.match(present[place].as_py())
         if found is None or not found["separator"]:
             return cls()
         clock = next(name for name in _CLOCKS if name and found[name])
@@ -62,21 +66,20 @@ class IsoForm:
         """The regular expression of a whole value."""
         return rf"^{_DATE}{self.separator}{_CLOCKS[self.clock]}{re.escape(self.suffix)}$"
 
-    def read(self, column: pa.Array) -> pa.Array:
+    def read(self, column: pa.Array, rule: Protection = _OPEN) -> pa.Array:
         """Returns text as timestamps of `unit`; text of another of these forms too, where it is no finer.
 
         Raises:
-            UnsupportedData: A value is no date; the error shows it.
+            UnsupportedData: A value is no date; the error shows it as far as `rule` allows.
         """
         plain = pc.replace_substring_regex(column, r"(Z|\+00:00)$", "")
         kind = pa.timestamp(self.unit)
         try:
             return plain.cast(kind)
         except pa.ArrowInvalid as error:
-            wrong = first_refused(plain, kind)
+            wrong = first_refused(plain, kind, rule)
             raise UnsupportedData(
-                f"the value {wrong!r} is no date, which a date encoding needs; use AUTO or "
-                "TABULAR_CATEGORICAL"
+                f"the value {wrong} is no date, which a date encoding needs; use AUTO or TABULAR_CATEGORICAL"
             ) from error
 
     def write(self, column: pa.Array) -> pa.Array:

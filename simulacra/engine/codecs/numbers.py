@@ -10,12 +10,15 @@ import pyarrow.compute as pc
 
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.base import validity
+from simulacra.engine.codecs.protection import Protection
 from simulacra.errors import UnsupportedData
 
 __all__ = ["NumberForm", "Numbers", "first_refused"]
 
 _EXACT = 2**53
 _MAX_DIGITS = 8
+_WIDTH = 18
+_OPEN = Protection()
 _EXACTLY = Context(prec=80)
 _UNIT = 2.0**128
 _SIGN = np.uint64(1 << 63)
@@ -64,18 +67,24 @@ class NumberForm:
         return -(2**63) if pa.types.is_uint64(self.kind) else 0
 
     @classmethod
-    def fit(cls, column: pa.Array) -> Self:
-        """Finds the form that holds a column's values exactly."""
-        kind = column.type
+    def fit(cls, column: pa.Array, protection: Protection | None = None) -> Self:
+        """Finds the form that holds a column's values exactly, but for those that too few subjects have.
+
+        Digits of fewer than k subjects are dropped: nobody's own value decides how all others are held.
+        """
+        kind, rule = column.type, protection or Protection()
         if pa.types.is_decimal(kind):
-            return cls(kind, True, _decimal_digits(column))
+            return cls(kind, True, _decimal_digits(column, rule))
         if not (pa.types.is_floating(kind) or _is_text(kind)):
             return cls(kind, True, 0)
-        floats = _floats(column)
-        floats = floats[np.isfinite(floats)]
+        floats = _floats(column, rule)
+        finite = np.isfinite(floats)
+        floats, rule = floats[finite], rule.take(finite)
         single = pa.types.is_float32(kind)
         for digits in range(_MAX_DIGITS + 1):
-            if _on_grid(floats[:1000], digits, single) and _on_grid(floats, digits, single):
+            if all(
+                rule.shared_by_few(_off_grid(floats[:rows], digits, single)) for rows in (1000, len(floats))
+            ):
                 return cls(kind, True, digits)
         return cls(kind, False, 0)
 
@@ -157,42 +166,41 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def first_refused(texts: pa.Array, kind: pa.DataType) -> str | None:
-    """Returns the first text that cannot be read as a type, cut to 100 characters; slow, for errors only."""
+def first_refused(texts: pa.Array, kind: pa.DataType, rule: Protection) -> str | None:
+    """Returns the first text that cannot be read as a type, as an error may show it; slow: for errors."""
     for text in texts.drop_null():
         try:
             text.cast(kind)
         except pa.ArrowInvalid:
-            return str(text.as_py())[:100]
+            return rule.quoted(text.as_py(), texts)
     return None
 
 
-def _floats(column: pa.Array) -> np.ndarray:
+def _floats(column: pa.Array, rule: Protection = _OPEN) -> np.ndarray:
     """Returns a float or text column as float64 with 0 for null."""
     if _is_text(column.type):
         column = pc.utf8_trim_whitespace(column)
     try:
         floats: np.ndarray = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid as error:
-        wrong = first_refused(column, pa.float64())
+        wrong = first_refused(column, pa.float64(), rule)
         raise UnsupportedData(
-            f"the value {wrong!r} is no number, which a numeric encoding needs; use AUTO or "
-            "TABULAR_CATEGORICAL"
+            f"the value {wrong} is no number, which a numeric encoding needs; use AUTO or TABULAR_CATEGORICAL"
         ) from error
     return floats
 
 
-def _on_grid(floats: np.ndarray, digits: int, single: bool) -> bool:
-    """Says whether every float is the one nearest to a whole number of 10^-digits."""
-    if not len(floats):
-        return True
-    if np.abs(floats).max() >= _EXACT / 10.0**digits:
-        return False
-    scaled = np.rint(floats * 10.0**digits)
-    back = scaled / 10.0**digits
+def _off_grid(floats: np.ndarray, digits: int, single: bool) -> np.ndarray:
+    """Returns the places of the floats that are not the nearest ones to a whole number of 10^-digits.
+
+    -0.0 is taken as 0: its sign is not worth the grid of all others.
+    """
+    with np.errstate(over="ignore"):
+        back = np.rint(floats * 10.0**digits) / 10.0**digits
     if single:
-        back = back.astype(np.float32).astype(np.float64)
-    return bool((back == floats).all() and not (np.signbit(floats) & (floats == 0)).any())
+        with np.errstate(over="ignore"):
+            back = back.astype(np.float32).astype(np.float64)
+    return np.flatnonzero((back != floats) | (np.abs(floats) >= _EXACT / 10.0**digits))
 
 
 def _from_floats(values: np.ndarray, null: np.ndarray, kind: pa.DataType, digits: int | None) -> pa.Array:
@@ -207,14 +215,26 @@ def _mask(column: pa.Array, null: np.ndarray) -> pa.Array:
     return pc.if_else(pa.array(null), pa.scalar(None, column.type), column) if null.any() else column
 
 
-def _decimal_digits(column: pa.Array) -> int:
-    """Returns how many digits after the point fit beside the integer part of every value into an int64."""
-    scale = column.type.scale
+def _decimal_digits(column: pa.Array, rule: Protection) -> int:
+    """Returns how many digits after the point fit beside the integer part into an int64.
+
+    They do for every value but those that too few subjects have, which are cut to the largest that fits.
+    """
+    scale = int(column.type.scale)
     if column.type.precision <= 18 or column.null_count == len(column):
-        return int(scale)
+        return scale
     bounds = pc.min_max(column)
-    largest = max(abs(_EXACTLY.scaleb(bounds[end].as_py(), scale)) for end in ("min", "max"))
-    return int(scale) - max(0, len(str(int(largest))) - 18)
+    if max(_width(bounds[end].as_py(), scale) for end in ("min", "max")) <= _WIDTH:
+        return scale
+    widths = np.array([0 if value is None else _width(value, scale) for value in column.to_pylist()])
+    longer = (width for width in range(_WIDTH, widths.max() + 1))
+    fits = next(width for width in longer if rule.shared_by_few(np.flatnonzero(widths > width)))
+    return scale - (fits - _WIDTH)
+
+
+def _width(value: Decimal, scale: int) -> int:
+    """Returns how many digits a decimal has in units of its type's last place."""
+    return len(str(abs(int(_EXACTLY.scaleb(value, scale)))))
 
 
 def _words(column: pa.Array) -> np.ndarray:
@@ -229,12 +249,13 @@ def _unscaled(column: pa.Array, dropped: int) -> np.ndarray:
     """Returns decimals as whole numbers of their last place, without the lowest `dropped` digits."""
     if not len(column):
         return np.empty(0, np.int64)
-    kind = column.type
+    kind, limit = column.type, 2**62
     if dropped == 0 and kind.bit_width == 128:
-        return np.where(validity(column), _words(column)[:, 0], 0)
+        low, high = _words(column).T
+        wide = np.where(high < 0, -limit, limit)  # unseen values may be beyond all that was learnt
+        return np.where(validity(column), np.where(high == low >> 63, low, wide), 0)
     # Only for values beyond 18 digits: exact, one by one.
     whole = [0 if value is None else int(_EXACTLY.scaleb(value, kind.scale)) for value in column.to_pylist()]
-    limit = 2**62
     return np.array([max(-limit, min(limit, value // 10**dropped)) for value in whole], np.int64)
 
 

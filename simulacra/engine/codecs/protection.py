@@ -1,9 +1,12 @@
 """Protection of single people: no stored value, bound or quantile may be that of fewer than k subjects."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["MIN_SUBJECTS", "Protection"]
 
@@ -36,6 +39,10 @@ class Protection:
         """Returns how many subjects this rule's rows have; `rows` is how many those are."""
         return rows if self.subjects is None else len(np.unique(self.subjects))
 
+    def shared_by_few(self, rows: np.ndarray) -> bool:
+        """Says whether so few subjects have these rows, given as indices, that nothing may depend on them."""
+        return len(rows) == 0 or (self.enabled and self.take(rows).people(len(rows)) < self.threshold)
+
     def count(self, codes: np.ndarray, size: int) -> np.ndarray:
         """Returns how many distinct subjects have each code in 0..size-1."""
         if self.subjects is None or not self.enabled:
@@ -43,6 +50,17 @@ class Protection:
         width = int(self.subjects.max(initial=0)) + 1
         pairs: np.ndarray = np.unique(codes.astype(np.int64) * width + self.subjects)
         return np.bincount(pairs // width, minlength=size)
+
+    def quoted(self, text: str, texts: pa.Array) -> str:
+        """Returns one of the rows' texts as an error may show it: messages outlive the data too.
+
+        Of a text that fewer than k subjects have only the shape is shown, its letters and digits masked.
+        """
+        having = np.flatnonzero(pc.equal(texts, text).fill_null(False).to_numpy(zero_copy_only=False))
+        if self.enabled and self.shared_by_few(having):
+            shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", text[:100]))
+            return f"{shape!r} (letters and digits masked)"
+        return repr(text[:100])
 
     def hides_all(self, rows: int) -> bool:
         """Says whether so many rows have too few subjects to learn anything from them."""

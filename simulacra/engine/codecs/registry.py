@@ -11,9 +11,10 @@ from simulacra.engine.codecs.base import Codec, FitOptions, validity
 from simulacra.engine.codecs.categorical import CategoricalCodec
 from simulacra.engine.codecs.character import CharacterCodec, is_formatted
 from simulacra.engine.codecs.datetime import DatetimeCodec
+from simulacra.engine.codecs.digits import DigitCodec
 from simulacra.engine.codecs.iso import is_iso_text
 from simulacra.engine.codecs.latlong import LatLongCodec, is_lat_long
-from simulacra.engine.codecs.numeric import BinnedCodec, DigitCodec, DiscreteCodec, fit_numeric
+from simulacra.engine.codecs.numeric import BinnedCodec, DiscreteCodec, fit_numeric
 from simulacra.errors import InvalidArgument
 
 __all__ = ["codec_from_json", "codec_to_json", "fit_codec", "suitable"]

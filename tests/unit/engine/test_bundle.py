@@ -65,6 +65,10 @@ def test_a_wide_bundle_comes_back(wide_bundle: Bundle) -> None:
         lambda d: d["network"].update(hidden=65),
         lambda d: d["network"]["cardinalities"].append(3),
         lambda d: d["network"]["columns"].reverse(),
+        lambda d: d["network"]["columns"].pop(),
+        lambda d: d["network"]["columns"].append(9),
+        lambda d: d["network"]["cardinalities"].__setitem__(0, -5),
+        lambda d: d["network"]["cardinalities"].__setitem__(0, 2**62),
         lambda d: d["network"].update(dropout="x"),
         lambda d: d.update(facts=[]),
         lambda d: d["codec"]["columns"].pop(),
@@ -144,6 +148,43 @@ def test_random_damage_is_refused_or_harmless(bundle: Bundle, data: st.DataObjec
     except CorruptBundle:
         return
     list(Sampler(loaded).sample(SampleRequest(5)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"facts":{', b'"facts":{"loss":NaN,'),
+        (b'"facts":{', b'"facts":{"loss":-Infinity,'),
+        (b'{"format":', b'{"format_version":1,"format":'),
+        (b'"name":', b'"name":"other","name":'),
+        (b'"facts":{', b'"facts":{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b","),
+        (b'"facts":{', b'"facts":{"long":' + b"9" * 10_000 + b","),
+    ],
+)
+def test_json_that_says_two_things_or_no_number_is_refused(
+    bundle: Bundle, before: bytes, after: bytes
+) -> None:
+    files = bundle.to_files()
+    with pytest.raises(CorruptBundle, match=r"model\.json is not JSON"):
+        Bundle.from_files({**files, "model.json": files["model.json"].replace(before, after, 1)})
+
+
+@pytest.mark.parametrize("outer", ["dictionary", "run_ends"])
+@pytest.mark.parametrize("depth", [2, 400])
+def test_types_within_types_are_refused(bundle: Bundle, outer: str, depth: int) -> None:
+    kind: Any = "string"
+    for _ in range(depth):
+        kind = {outer: "int32", "values": kind, "ordered": False}
+    with pytest.raises(CorruptBundle, match="single"):
+        Bundle.from_files(edited(bundle, lambda d: d["codec"]["columns"][0].update(type=kind)))
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, bundle: Bundle) -> None:
+    bundle.save(tmp_path)
+    with (tmp_path / "model.json").open("ab") as file:
+        file.truncate(1 << 30)  # a hole, which takes no room
+    with pytest.raises(CorruptBundle, match=r"model\.json is larger than"):
+        Bundle.load(tmp_path)
 
 
 def test_a_pickle_is_not_loaded(bundle: Bundle) -> None:

@@ -1,12 +1,23 @@
 """A table's codecs: schema, order, threads, ranges."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from simulacra.engine import AnalyzeOptions, ColumnSpec, TableCodec, analyze, split_holdout
+from simulacra.engine import (
+    AnalyzeOptions,
+    ColumnSpec,
+    TableCodec,
+    TrainingConfig,
+    TrainingTask,
+    analyze,
+    split_holdout,
+    train,
+)
+from simulacra.engine.split import numbered
 from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient, UnsupportedData
 
 
@@ -90,3 +101,37 @@ def test_the_holdout_takes_whole_subjects() -> None:
 def test_the_holdout_of_almost_nothing_is_empty(rows: int) -> None:
     training, holdout = split_holdout(rows, 0.5, seed=0)
     assert (len(training), len(holdout)) == (rows, 0)
+
+
+def ids(kind: str) -> Any:
+    people = [f"p{i // 2}" for i in range(600)]
+    return {
+        "texts": people,
+        "objects": np.array(people, object),
+        "arrow": pa.array(people),
+        "of several types": np.array([i // 2 if i % 4 < 2 else f"p{i // 2}" for i in range(600)], object),
+        "some missing": np.array([None if i % 100 == 0 else i // 2 for i in range(600)], object),
+        "pairs": [*map(tuple, np.stack([np.arange(600) // 2, np.ones(600, int)], 1).tolist())],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["texts", "objects", "arrow", "of several types", "some missing"])
+def test_subjects_may_have_any_ids(table: pa.Table, kind: str) -> None:
+    codec = analyze(table, subjects=ids(kind))
+    task = TrainingTask(codec, codec.encode(table), TrainingConfig(max_epochs=1, threads=1), ids(kind))
+    assert task.subjects is not None
+    assert len(np.unique(task.subjects)) in (300, 301)
+    (*_, last) = train(task)
+    assert last.bundle is not None
+
+
+def test_subjects_without_an_id_are_one() -> None:
+    named = numbered(np.array([None, "a", float("nan"), 1, "a"], object))
+    assert named.tolist() == [0, 1, 0, 2, 1]
+    assert numbered(np.array([np.nan, 2.0, np.nan])).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("subjects", [ids("pairs"), ids("texts")[:-1], []])
+def test_subjects_that_do_not_fit_the_rows_are_refused(table: pa.Table, subjects: Any) -> None:
+    with pytest.raises(InvalidArgument, match="one id per row"):
+        analyze(table, subjects=subjects)

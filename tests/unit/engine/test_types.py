@@ -73,6 +73,13 @@ def test_ids_of_few_rows_are_ids(rows: int) -> None:
         pa.array([[("a", 1)]] * ROWS, pa.map_(pa.string(), pa.int64())),
         pa.array([pa.MonthDayNano([1, 2, 3])] * ROWS),
         pa.array(pd.interval_range(0, ROWS)),
+        pa.DictionaryArray.from_arrays(
+            pa.array([0, 1] * (ROWS // 2)), pa.array(["a", "b"]).dictionary_encode()
+        ),
+        pa.DictionaryArray.from_arrays(
+            pa.array([0, 1] * (ROWS // 2)), pa.array(["a", "b"], pa.string_view())
+        ),
+        pa.RunEndEncodedArray.from_arrays([100, ROWS], pa.array(["a", "b"]).dictionary_encode()),
     ],
     ids=lambda column: str(column.type)[:20],
 )
