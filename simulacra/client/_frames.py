@@ -70,8 +70,10 @@ def parquet_of(frame: "pd.DataFrame | pa.Table", *, name: str) -> bytes:
         table = frame if isinstance(frame, pa.Table) else to_arrow(frame)
         buffer = BytesIO()
         pq.write_table(table, buffer, compression="zstd")
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         cause = "; ".join(str(part) for part in error.args) or type(error).__name__
+        if isinstance(error, UnicodeError):  # its parts are the whole text, which cannot be printed
+            cause = str(error)
         if not isinstance(frame, pa.Table):
             cause = _mixed(frame) or cause
         raise UnsupportedData(f'the frame "{name}" cannot be sent as Parquet: {cause}', table=name) from error

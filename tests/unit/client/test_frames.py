@@ -4,7 +4,9 @@ import datetime
 import uuid
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,3 +134,51 @@ def test_days_beyond_pythons_years_become_moments() -> None:
     lists = pa.array([[-1_000_000]], pa.list_(pa.int32())).cast(pa.list_(pa.date32()))
     with pytest.raises(UnsupportedData, match='"lists"'):
         frame_of(pa.table({"lists": lists}))
+
+
+def back(values: Any) -> pd.Series:
+    column = values if isinstance(values, pd.Series) else pd.Series(values, dtype=object)
+    sent = pq.read_table(BytesIO(parquet_of(pd.DataFrame({"x": column}), name="t")))
+    return frame_of(sent)["x"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [np.int64(1), "a", None, np.float64(2.5), np.bool_(True), np.str_("b")],
+        [2**64 - 1, 0, None],
+        [2**70, -1, None],
+        [2**70, "x", 1.5],
+    ],
+    ids=["scalars of numpy", "beyond int64", "beyond 64 bits", "beside text"],
+)
+def test_objects_come_back_as_they_were(values: list[Any]) -> None:
+    column = back(values)
+    assert column.isna().tolist() == [value is None for value in values]
+    there = [value for value in values if value is not None]
+    found = column.dropna().tolist()
+    assert found == there
+    assert [type(value) for value in found] == [
+        type(value.item() if isinstance(value, np.generic) else value) for value in there
+    ]
+
+
+def test_categories_of_several_types_come_back() -> None:
+    column = pd.Series(pd.Categorical([1, "a", None, 1]))
+    assert back(column).dtype == "category"
+    assert back(column).tolist()[:2] == [1, "a"]
+    assert back(column).isna().tolist() == [False, False, True, False]
+
+
+def test_days_beside_moments_do_not_cost_the_times_of_day() -> None:
+    found = back([datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1, 3, 30), None])
+    assert found.tolist()[:2] == [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01 03:30")]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [([b"a", "a"], "bytes, str"), (["\ud800", "a"], "surrogates not allowed")]
+)
+def test_what_would_not_come_back_is_refused(values: list[Any], words: str) -> None:
+    with pytest.raises(UnsupportedData, match=words) as caught:
+        back(values)
+    str(caught.value).encode()
