@@ -10,6 +10,8 @@ from simulacra.engine.task import TrainingTask
 
 __all__ = ["batch_size", "network_config", "planned_steps"]
 
+_FEW_ROWS = 3000
+_LEAST_STEPS, _MOST_EPOCHS = 800, 100
 _READ_ALL = 320
 _WIDE = 128
 _SOURCES, _SHARED = 16, 64
@@ -22,8 +24,13 @@ def batch_size(rows: int) -> int:
 
 
 def planned_steps(rows: int, steps_per_epoch: int) -> int:
-    """Returns the steps to plan: 7.5 epochs of 20,000 rows, more of fewer and fewer of more."""
-    return int(steps_per_epoch * np.clip(7.5 * (20_000 / max(rows, 1)) ** 0.3, 3, 40))
+    """Returns the steps to plan: 7.5 epochs of 20,000 rows, more of fewer and fewer of more.
+
+    Few rows need their 800 steps too, unless they are 100 epochs.
+    """
+    steps = steps_per_epoch * np.clip(7.5 * (20_000 / max(rows, 1)) ** 0.3, 3, 40)
+    least = min(_LEAST_STEPS, _MOST_EPOCHS * steps_per_epoch) if rows < _FEW_ROWS else 0
+    return max(int(steps), least)
 
 
 def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
@@ -36,7 +43,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
     parts, config = task.codec.sub_columns, task.config
     columns = np.array([part.column for part in parts])
     embedding = config.embedding or 16
-    small = len(codes) < 3000
+    small = len(codes) < _FEW_ROWS
     widths = tuple(min(embedding, _width(part.cardinality)) for part in parts)
     wide = sum(widths) > _READ_ALL if config.sources is None else len(parts) > config.sources
     many = len(parts) > _WIDE
@@ -48,7 +55,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
         embedding=embedding,
         widths=() if wide else widths,
         hidden=config.hidden or (32 if small else 64),
-        dropout=config.dropout if config.dropout is not None else (0.1 if small else 0.0),
+        dropout=config.dropout if config.dropout is not None else (0.5 if small else 0.0),
         sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
         shared=shared if wide else 0,
     )

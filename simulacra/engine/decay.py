@@ -19,8 +19,8 @@ __all__ = ["Decay", "first_strength"]
 _OWN = ("input", "middle", "shared_out", "heads.")
 _MOST_FACTOR = 3.0
 _LEAST, _MOST = 0.3, 14.0
-_GAP, _GAP_OF_FEW = 0.045, 1.2
-_CONTROL = 0.5
+_GAP, _GAP_OF_FEW = 0.035, 2.6
+_CONTROL = 4.0
 
 
 def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
@@ -68,17 +68,18 @@ class Decay:
         """Shrinks each weight by `amount`, the product of learning rate and strength, times its factor."""
         torch._foreach_addcmul_(self._weights, self._weights, self._factors, -amount)
 
-    def adapted(self, strength: float, seen: Tensor, held: Tensor) -> float:
+    def adapted(self, strength: float, seen: Tensor, held: Tensor, share: float) -> float:
         """Returns the strength to go on with; a gap within its own standard error of what is allowed is left.
 
         Args:
             strength: The one until now.
             seen: What has been learnt about each of some training rows: its loss now less that at the start.
             held: The same of validation rows.
+            share: How much of the whole training has passed since it was adapted before.
         """
         spread = torch.cat([held, seen]).std().clamp(min=1e-6)
         gap = ((held.mean() - seen.mean()) / spread).item()
         error = math.sqrt(1 / len(held) + 1 / len(seen))
         nearest = max(gap - error, min(gap + error, self._allowed))
-        factor = np.clip(math.exp(_CONTROL * (nearest / self._allowed - 1)), 0.75, 1.6)
+        factor = np.clip(math.exp(_CONTROL * share * (nearest / self._allowed - 1)), 0.75, 1.6)
         return float(np.clip(strength * factor, self._least, _MOST))

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ _LOOKS = 8  # at least so often validation rows are looked at
 _FITTED_SHARE = 10  # fitting the biases passes over a tenth of as many rows as the training did, at most
 _PATIENCE = 3
 _MAX_VALIDATION_ROWS, _MAX_SEEN_ROWS = 4096, 2048
-_COMPARABLE = 200
+_COMPARABLE, _COMPARABLE_IN_PILOT = 200, 30  # validation rows that the decay can follow
 _TOLERANCE = (
     0.01  # annealed weights are better than mid-training ones whose validation loss is this little lower
 )
@@ -84,9 +84,8 @@ class _Training:
         self.network.set_marginals([torch.bincount(self.rows[:, i], minlength=size) for i, size in sizes])
         looking = task.clock()
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
-        self.ease = (
-            None if len(self.held) < _COMPARABLE else [self._losses(p) for p in (self.seen, self.held)]
-        )
+        enough = _COMPARABLE if config.validation_fraction is None else _COMPARABLE_IN_PILOT
+        self.ease = None if len(self.held) < enough else [self._losses(p) for p in (self.seen, self.held)]
         # What comes after the last step takes about as long as two such looks at the rows.
         look, limit = task.clock() - looking, config.max_training_time_seconds
         self.usable_seconds = max(0.5 * limit, 0.95 * limit - 2 * look)
@@ -97,7 +96,7 @@ class _Training:
         self.best = [parameter.detach().clone() for parameter in self.parameters]
         strength = config.weight_decay
         if strength is None:
-            strength = first_strength(len(self.rows), shape.cardinalities)
+            strength = self._piloted(shape.cardinalities)
         self.decay = Decay(self.network, strength, len(self.rows))
         self.optimizer = Adam(self.parameters)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
@@ -107,6 +106,24 @@ class _Training:
                 choices.planned_steps(len(self.rows), self.steps_per_epoch),
             )
         )
+
+    def _piloted(self, cardinalities: Sequence[int]) -> float:
+        """Returns the decay to begin with.
+
+        Where too few rows validate for the decay to follow them, a training on half of the rows, validated on
+        the other half, finds it.
+        """
+        task, rows = self.task, len(self.rows)
+        first = first_strength(rows, cardinalities)
+        given = task.config.validation_fraction is not None
+        if given or self.ease is not None or rows < 2 * _COMPARABLE_IN_PILOT:
+            return first
+        limit = task.config.max_training_time_seconds / 4
+        config = replace(task.config, validation_fraction=0.5, max_training_time_seconds=limit)
+        pilot = _Training(replace(task, config=config, start=None, checkpoint=None))
+        for _ in pilot.run():
+            pass
+        return pilot.state.weight_decay * first / first_strength(len(pilot.rows), cardinalities)
 
     def _plan(self, total_steps: float) -> None:
         self.state.total_steps = max(1, math.ceil(total_steps))
@@ -206,7 +223,8 @@ class _Training:
         losses = self._losses(self.held)
         if self.ease is not None and self.task.config.weight_decay is None:
             seen = self._losses(self.seen) - self.ease[0]
-            state.weight_decay = self.decay.adapted(state.weight_decay, seen, losses - self.ease[1])
+            share = (state.step - (state.history[-1][0] if state.history else 0)) / state.total_steps
+            state.weight_decay = self.decay.adapted(state.weight_decay, seen, losses - self.ease[1], share)
         self._load(current)
         loss = losses.mean().item()
         best = loss < state.best_loss

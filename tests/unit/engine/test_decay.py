@@ -46,11 +46,17 @@ def test_a_target_of_more_codes_decays_faster_and_biases_not_at_all() -> None:
 
 def test_the_strength_follows_the_gap_but_for_chance() -> None:
     decay = Decay(_network(10, 10), 1.0, ROWS)
-    assert decay.adapted(1.0, _losses(-0.5), _losses(0)) > 1
-    assert decay.adapted(1.0, _losses(0), _losses(0)) < 1
+    assert decay.adapted(1.0, _losses(-0.5), _losses(0), 0.1) > 1
+    assert decay.adapted(1.0, _losses(0), _losses(0), 0.1) < 1
     few = _losses(-0.1, rows=100), _losses(0.0, rows=100)
-    assert decay.adapted(1.0, *few) == pytest.approx(1.0)
-    assert decay.adapted(0.34, _losses(1), _losses(0)) == pytest.approx(
-        1 / 3
-    )  # a third of the first, at least
-    assert decay.adapted(14.0, _losses(-9), _losses(0)) == 14.0
+    assert decay.adapted(1.0, *few, 0.1) == pytest.approx(1.0)
+    least = decay.adapted(0.34, _losses(1), _losses(0), 0.1)
+    assert least == pytest.approx(1 / 3)  # of the first
+    assert decay.adapted(14.0, _losses(-9), _losses(0), 0.1) == 14.0
+
+
+def test_looking_twice_as_often_does_not_change_the_strength_faster() -> None:
+    decay, gap = Decay(_network(10, 10), 1.0, ROWS), (_losses(-0.15), _losses(0))
+    once = decay.adapted(1.0, *gap, 0.04)
+    assert once > 1.01
+    assert decay.adapted(decay.adapted(1.0, *gap, 0.02), *gap, 0.02) == pytest.approx(once)

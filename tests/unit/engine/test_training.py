@@ -192,3 +192,21 @@ def test_an_abandoned_training_gives_the_threads_back(
     else:
         del training
     assert torch.get_num_threads() == threads
+
+
+def test_few_rows_are_held_down_as_a_pilot_on_half_of_them_says() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 12, 400)
+    noise = rng.integers(0, 12, (400, 6))
+
+    def strengths(columns: np.ndarray) -> tuple[float, float]:
+        table = pa.table({f"c{i}": pa.array(column).cast(pa.string()) for i, column in enumerate(columns.T)})
+        codec = analyze(table)
+        configs = TrainingConfig(threads=1), TrainingConfig(threads=1, validation_fraction=0.05)
+        runs = [run(TrainingTask(codec, codec.encode(table), config))[1] for config in configs]
+        return runs[0].facts["weight_decay"], runs[1].facts["weight_decay"]
+
+    piloted, formula = strengths(noise)
+    assert piloted > 1.5 * formula  # there is nothing to learn but the rows themselves
+    piloted, formula = strengths(np.stack([one] * 6, 1))
+    assert piloted < formula  # whatever is learnt is true of all rows
