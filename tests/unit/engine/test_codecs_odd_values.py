@@ -1,6 +1,7 @@
 """What single odd values do to a codec: nothing to the other values, and nothing that tells of them."""
 
 import json
+import re
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -216,3 +217,15 @@ def test_digits_that_nearly_all_differ_are_drawn() -> None:
     _, decoded = recoded(pa.array(values), "TABULAR_NUMERIC_DIGIT", FitOptions(Protection(7)))
     assert set(decoded.to_numpy() % 10) == set(range(10))
     assert (decoded.to_numpy() != values).mean() > 0.5
+
+
+@pytest.mark.parametrize("odd", [["n/a", "not yet known", "x" * 40, "AB"], ["AB 12"]])
+def test_codes_are_codes_beside_a_few_odd_ones(odd: list[str]) -> None:
+    codes = [f"AB-{n:05d}" for n in np.random.default_rng(0).integers(0, 10**5, 2000)]
+    codec, decoded = recoded(pa.array(codes + odd))
+    assert codec.encoding == "TABULAR_CHARACTER"
+    assert all(re.fullmatch(r"AB-\d{5}", text) for text in decoded.to_pylist())
+    many = fit_codec(pa.array(codes + odd * 5), "AUTO", PROTECTED)
+    assert many.encoding == "TABULAR_CATEGORICAL"
+    open_ones = fit_codec(pa.array(codes + odd), "AUTO", FitOptions(Protection(1)))
+    assert open_ones.encoding == "TABULAR_CATEGORICAL"
