@@ -182,8 +182,7 @@ def can_impute(codec: Codec) -> bool:
 
 def _listed(items: Iterable[str]) -> str:
     known = list(items)
-    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return ", ".join(known[:_SHOWN]) + more
+    return ", ".join(known[:_SHOWN]) + (" and more" if len(known) > _SHOWN else "")
 
 
 def _order(bundle: Bundle, request: SampleRequest) -> list[int]:

@@ -10,6 +10,7 @@ __all__ = ["Parity", "group_of"]
 
 _ROUNDS = 60
 _NEAR = 1e-7
+_RARE = 0.05
 
 
 def group_of(codes: np.ndarray, sensitive: tuple[int, ...], group: np.ndarray) -> float:
@@ -75,10 +76,10 @@ class Parity:
             if not len(rows):
                 continue
             if number < len(known):
-                offsets = np.random.default_rng(self._groups[number]).random(len(self._wished))
+                offsets = _offsets(self._wished, np.random.default_rng(self._groups[number]))
                 so_far = int(before[number])
             else:
-                offsets, so_far = rng.random(len(self._wished)), 0
+                offsets, so_far = _offsets(self._wished, rng), 0
             counts = _seats(self._wished, offsets, so_far + len(rows)) - _seats(self._wished, offsets, so_far)
             result[rows] = _assigned(_shifted(logits[rows].double(), counts), counts, rng)
         return result
@@ -91,12 +92,17 @@ class Parity:
             yield (columns == group).all(1)
 
 
+def _offsets(wished: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns the offsets of `_seats`: to the nearest, but rare codes at random, so that none is lost."""
+    return np.where(wished < _RARE, rng.random(len(wished)), 0.5)
+
+
 def _seats(wished: np.ndarray, offsets: np.ndarray, rows: int) -> np.ndarray:
     """Returns how many of a group's first rows get each code, in proportion, rounded to whole rows.
 
     A divisor method with an offset in (0, 1) of its own for each code (0.5 for all would be Webster's): the
     k-th row of a code comes at (k - 1 + offset) / share, and the first ones are taken. So a count never falls
-    as rows are added, the counts add up to the rows, and over groups of different offsets each code gets its
+    as rows are added, the counts add up to the rows, and over groups of random offsets each code gets its
     share however small it is.
     """
     shares = np.maximum(wished, 1e-300)

@@ -13,6 +13,8 @@ from simulacra.errors import InvalidArgument
 __all__ = ["log_prob", "predict_proba"]
 
 _BATCH = 4096
+_BATCH_SCORES = 1 << 22
+"""Most scores of one target that are computed at once: columns of 10,000 values take fewer rows."""
 
 
 @torch.no_grad()
@@ -37,9 +39,10 @@ def log_prob(sampler: Sampler, table: pa.Table) -> np.ndarray:
     ranks = bundle.config.ranks(sorted(canonical, key=lambda column: names[column] not in present))
     targets = [t for t in np.argsort(ranks).tolist() if names[bundle.config.columns[t]] in present]
     result = np.zeros(len(codes))
-    for start in range(0, len(codes), _BATCH):
-        part = torch.from_numpy(codes[start : start + _BATCH]).long()
-        result[start : start + _BATCH] = _sum(sampler, part, targets, ranks).numpy()
+    batch = max(1, min(_BATCH, _BATCH_SCORES // max(bundle.config.cardinalities)))
+    for start in range(0, len(codes), batch):
+        part = torch.from_numpy(codes[start : start + batch]).long()
+        result[start : start + batch] = _sum(sampler, part, targets, ranks).numpy()
     return result
 
 

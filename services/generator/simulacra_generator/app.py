@@ -13,6 +13,7 @@ from simulacra_generator.files import FileService
 from simulacra_generator.generation import GenerationObserver, GenerationService
 from simulacra_generator.housekeeping import Housekeeping
 from simulacra_generator.peers import ConnectorPeer, QaPeer, TrainerPeer
+from simulacra_generator.preflight import Preflight
 from simulacra_generator.probes import ProbeService
 from simulacra_generator.service import DatasetService
 from simulacra_generator.servicer import ProbeServicer, SyntheticDatasetServicer
@@ -45,7 +46,8 @@ class GeneratorComponent(JobComponent):
         )
         computes = Computes(settings)
         steps = GenerationSteps(settings, database, rows, jobs, trainer, connectors, qa)
-        # Apart from the generations, so that a probe need not wait for one. The first probe starts a worker.
+        # Apart from the generations, so that neither a probe nor the start of a generation need wait for one.
+        # The first of them starts a worker.
         probe_workers = ProcessExecutor(
             settings.artifacts_url, slots=settings.probe_workers, warm=0, preload=_PRELOAD
         )
@@ -61,8 +63,9 @@ class GeneratorComponent(JobComponent):
             max_rows=settings.table_rows,
             new_id=new_uuid,
         )
+        preflight = Preflight(probe_workers, artifacts, connectors, new_id=new_uuid)
         generation = GenerationService(
-            database, rows, jobs, trainer, connectors, computes, max_rows=settings.table_rows
+            database, rows, jobs, trainer, connectors, computes, preflight, max_rows=settings.table_rows
         )
         probes = ProbeService(
             probe_workers,

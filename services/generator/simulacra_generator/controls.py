@@ -8,6 +8,7 @@ from simulacra.domain import (
     SyntheticTableConfig,
     SyntheticTableConfiguration,
     check_tables,
+    key_columns,
 )
 from simulacra.domain.base import Violation
 from simulacra.domain.synthetic_table import SEEDS
@@ -154,11 +155,39 @@ def _problems(
             "sample_seed_connector_id",
         ):
             if getattr(configuration, name) is not None:
-                yield name, f'table "{source.name}" was trained with enable_flexible_generation = false'
+                yield (
+                    name,
+                    f'table "{source.name}" was trained with enable_flexible_generation = false; train it '
+                    "with true",
+                )
     problem = computes.problem(configuration.tabular_compute)
     if problem is not None:
         yield "tabular_compute", problem
     yield from _seed_problems(configuration, source)
+    yield from _key_problems(configuration, source)
+
+
+def _key_problems(configuration: SyntheticTableConfiguration, source: SourceTable) -> Iterator[Violation]:
+    """Finds controls of key columns, which no model learns."""
+    named: list[tuple[str, str]] = []
+    if rebalancing := configuration.rebalancing:
+        named.append(("rebalancing.column", rebalancing.column))
+    if imputation := configuration.imputation:
+        named += [(f"imputation.columns.{index}", name) for index, name in enumerate(imputation.columns)]
+    if fairness := configuration.fairness:
+        named.append(("fairness.target_column", fairness.target_column))
+        names = enumerate(fairness.sensitive_columns)
+        named += [(f"fairness.sensitive_columns.{index}", name) for index, name in names]
+    keys = _keys(source)
+    for path, name in named:
+        if name in keys:
+            yield path, f'column "{name}" is a key, which is made anew; name another column'
+
+
+def _keys(source: SourceTable) -> set[str]:
+    """Returns the key columns of a table."""
+    foreign = [name for key in source.foreign_keys or () for name in key.columns or [key.column or ""]]
+    return {*key_columns(source), *foreign}
 
 
 def _seed_problems(configuration: SyntheticTableConfiguration, source: SourceTable) -> Iterator[Violation]:
@@ -171,11 +200,16 @@ def _seed_problems(configuration: SyntheticTableConfiguration, source: SourceTab
     if seeds is None:
         return
     columns = [column.name for column in source.columns if column.included]
+    keys = _keys(source)
     for name in seeds.column_names:
-        if name not in columns:
+        if name in keys:
+            yield field_name, f'column "{name}" is a key, which is made anew; leave it out of the seed'
+        elif name not in columns:
             yield field_name, f'column "{name}" is not in table "{source.name}"{did_you_mean(name, columns)}'
     if seeds.num_rows == 0:
         yield field_name, "has no rows"
+    elif not seeds.column_names:
+        yield field_name, "has no columns; name at least one"
     elif configuration.sample_size not in (None, seeds.num_rows):
         yield (
             "sample_size",

@@ -23,6 +23,7 @@ from simulacra_generator.controls import checked_controls, require_rows
 from simulacra_generator.delivery import check_delivery, check_destination
 from simulacra_generator.documents import dataset_of
 from simulacra_generator.peers import ConnectorPeer, TrainerPeer
+from simulacra_generator.preflight import Preflight
 from simulacra_generator.service import trained_generator, uri_of
 from simulacra_generator.spec import TableControls
 from simulacra_generator.state import DatasetState
@@ -50,6 +51,7 @@ class GenerationService:
         trainer: Where generators are.
         connectors: Where data are delivered to.
         computes: Where models can run.
+        preflight: Tries on the models what is asked for.
         max_rows: Most rows of a table.
     """
 
@@ -61,6 +63,7 @@ class GenerationService:
         trainer: TrainerPeer,
         connectors: ConnectorPeer,
         computes: Computes,
+        preflight: Preflight,
         *,
         max_rows: int,
     ) -> None:
@@ -70,6 +73,7 @@ class GenerationService:
         self._trainer = trainer
         self._connectors = connectors
         self._computes = computes
+        self._preflight = preflight
         self._max_rows = max_rows
 
     async def start(
@@ -79,7 +83,8 @@ class GenerationService:
 
         Raises:
             WrongState: It is running, or DONE.
-            InvalidArgument: The dataset cannot be generated or delivered as it is configured.
+            InvalidArgument: The dataset cannot be generated or delivered as it is configured; seed values
+                that a model does not know are named.
             AlreadyExists: A table is at the destination and may neither be replaced nor added to.
         """
         digest = body_hash({"id": id})
@@ -144,7 +149,9 @@ class GenerationService:
         config = synthetic_dataset_config(dataset)
         require_rows(config.tables, self._max_rows)
         trained = await trained_generator(self._trainer, config.generator_id)
-        return checked_controls(trained, config.tables, seed=seed, computes=self._computes, probe=False)
+        controls = checked_controls(trained, config.tables, seed=seed, computes=self._computes, probe=False)
+        await self._preflight.check(controls, config.tables)
+        return controls
 
     async def _fits(self, tx: Transaction, job_id: str, dataset: SyntheticDataset) -> bool:
         """Tells whether a job has the step that a delivery needs, which may be newer than the job."""
@@ -162,7 +169,10 @@ class GenerationService:
             StepPlan(
                 step_key(index, StepCode.PULL_CONTEXT_DATA),
                 StepCode.PULL_CONTEXT_DATA,
-                payload={"connector_id": controls[index].seed_connector},
+                payload={
+                    "connector_id": controls[index].seed_connector,
+                    "controls": controls[index].to_json(),
+                },
                 model_label=_label(controls[index]),
             )
             for index in seeded

@@ -42,6 +42,11 @@ class TableControls:
     seeds: str | None = None
     seed_field: str = "sample_seed_data"
 
+    @property
+    def steered(self) -> bool:
+        """Says whether anything is asked for that a model may not be able to do."""
+        return bool(self.rebalancing or self.imputation or self.fairness or self.seeds)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON; `TableControls(**document)` reads it."""
         return asdict(self)

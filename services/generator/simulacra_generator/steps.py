@@ -92,10 +92,19 @@ class GenerationSteps:
         return {code: partial(_as_owner, handler) for code, handler in handlers.items()}
 
     async def pull(self, ctx: StepContext) -> StepResult:
-        """Has the connector service read seed rows into an artifact."""
+        """Has the connector service read seed rows into an artifact, and tries them on the model.
+
+        Nothing is generated before that, so wrong seeds of one table do not waste the work on another.
+        """
         artifact = ctx.artifact_name("seeds")
         rows = await self._connectors.pull(ctx.payload["connector_id"], artifact)
         await ctx.log(f"read {rows} seed rows")
+        if "controls" in ctx.payload:  # steps of an earlier version had none
+            controls = TableControls(**ctx.payload["controls"])
+            if not rows:
+                raise InvalidArgument.of(controls.seed_field, "has no rows")
+            tried = replace(controls, seeds=artifact, rows=controls.rows or rows)
+            await ctx.execute(f"{_TASKS}:check", {"tables": [tried.to_json()]}, report_value=False)
         return StepResult({"seeds": artifact, "rows": rows})
 
     async def generate(self, ctx: StepContext) -> StepResult:

@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from simulacra import engine
 from simulacra.artifacts import Artifact, ArtifactStore
-from simulacra.errors import InvalidArgument, UnsupportedData
+from simulacra.engine.controls import make_plan
+from simulacra.errors import FieldViolation, InvalidArgument, UnsupportedData
 from simulacra.jobs.task import Task, TaskContext, TaskProgress
 from simulacra_generator.arrow import IpcWriter
 from simulacra_generator.downloads import Table, build_download
+from simulacra_generator.seeds import as_learnt
 from simulacra_generator.spec import TableControls
 
-__all__ = ["generate", "join", "make_download", "probe"]
+__all__ = ["check", "generate", "join", "make_download", "probe"]
 
 _TABLE_FILE = "table.json"
 _LOADED = 16
@@ -44,12 +46,27 @@ class TableSampler:
         self, controls: TableControls, seeds: pa.Table | None, *, first: int, last: int | None, threads: int
     ) -> Iterator[pa.RecordBatch]:
         """Yields a batch for each block in a range; a block's rows depend on nothing but seed and number."""
+        request = self._request(controls, seeds, first, last)
+        start = first * engine.BLOCK_ROWS
+        with _fields_named(controls):
+            for batch in self._sampler.sample(request, threads=threads):
+                yield self._with_keys(batch, start, controls)
+                start += batch.num_rows
+
+    def check(self, controls: TableControls, seeds: pa.Table | None) -> None:
+        """Raises InvalidArgument for what cannot be sampled."""
+        with _fields_named(controls):
+            make_plan(self._sampler.bundle, self._request(controls, seeds, 0, None))
+
+    def _request(
+        self, controls: TableControls, seeds: pa.Table | None, first: int, last: int | None
+    ) -> engine.SampleRequest:
         rebalancing = engine.Rebalancing(**controls.rebalancing) if controls.rebalancing else None
         fairness = None
         if controls.fairness:
             sensitive = tuple(controls.fairness["sensitive_columns"])
             fairness = engine.Fairness(controls.fairness["target_column"], sensitive)
-        request = engine.SampleRequest(
+        return engine.SampleRequest(
             rows=controls.rows,
             seed=controls.seed,
             table=controls.name,
@@ -57,16 +74,11 @@ class TableSampler:
             last_block=last,
             temperature=controls.temperature,
             top_p=controls.top_p,
-            seeds=seeds,
+            seeds=None if seeds is None else as_learnt(seeds, self._sampler.bundle.codec.schema),
             rebalancing=rebalancing,
             imputation=tuple(controls.imputation),
             fairness=fairness,
         )
-        start = first * engine.BLOCK_ROWS
-        with _seed_named(controls, seeds):
-            for batch in self._sampler.sample(request, threads=threads):
-                yield self._with_keys(batch, start, controls)
-                start += batch.num_rows
 
     def _with_keys(self, batch: pa.RecordBatch, start: int, controls: TableControls) -> pa.RecordBatch:
         columns = [
@@ -97,17 +109,21 @@ class TableSampler:
 
 
 @contextlib.contextmanager
-def _seed_named(controls: TableControls, seeds: pa.Table | None) -> Iterator[None]:
-    """Names the seed's field and column where a value of the seed does not suit the column."""
+def _fields_named(controls: TableControls) -> Iterator[None]:
+    """Names the fields of the configuration where the engine names its own."""
     try:
         yield
     except InvalidArgument as error:
-        columns = seeds.column_names if seeds is not None else ()
-        wrong = next((item for item in error.violations if item.field in columns), None)
-        if wrong is None:
+        path = controls.seed_field.rpartition(".")[0]
+        fields = {"seeds": controls.seed_field, "rows": f"{path}.sample_size"}
+        named = [
+            FieldViolation(fields.get(item.field) or f"{path}.{item.field}", item.description)
+            for item in error.violations
+        ]
+        if not named:
             raise
-        text = f'column "{wrong.field}" {wrong.description}'
-        raise InvalidArgument.of(controls.seed_field, text) from error
+        text = "; ".join(f"{item.field}: {item.description}" for item in named)
+        raise InvalidArgument(text, violations=named) from error
 
 
 class _Samplers:
@@ -137,6 +153,16 @@ def generate(payload: dict[str, Any], context: TaskContext) -> Task:
     yield TaskProgress(0, 1)
     manifest = context.artifacts.write_batches(payload["output"], batches, sampler.schema)
     return {"rows": manifest.rows}
+
+
+def check(payload: dict[str, Any], context: TaskContext) -> Task:
+    """Tries on the models what tables are asked for, and samples nothing."""
+    for document in payload["tables"]:
+        controls = TableControls(**document)
+        sampler = _samplers.get(context.artifacts, controls.bundle, controls.sha256)
+        sampler.check(controls, context.artifacts.open(controls.seeds).table() if controls.seeds else None)
+    yield TaskProgress(1, 1)
+    return {}
 
 
 def join(payload: dict[str, Any], context: TaskContext) -> Task:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulacra.engine.codecs._json import Document
+from simulacra.engine.codecs.often import Often, heaped
 from simulacra.engine.codecs.protection import Protection
 
 __all__ = ["Cells"]
@@ -18,7 +19,7 @@ _KNOTS = 9
 _MIN_ATOM_ROWS = 20
 _ATOM_SHARE = 0.005
 _MIN_BIN_ROWS = 24
-_TABLE_SIZE = 1 << 16
+_TABLE_SIZE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Cells:
         steps: Grid of each bin: its values are the base plus multiples of the step. All 0 for floats.
         offsets: Quantiles of each bin as multiples of its step (of 1 for floats) above its base, `(bins, 9)`;
             the first is 0, the last is where the next bin may begin.
+        often: Values of bins that many rows share, which the quantiles then leave out.
     """
 
     low: Any
@@ -43,6 +45,7 @@ class Cells:
     bases: np.ndarray
     steps: np.ndarray
     offsets: np.ndarray
+    often: Often
 
     @property
     def size(self) -> int:
@@ -95,16 +98,31 @@ class Cells:
         needed = rule.threshold
         if len(starts) > max_atoms and not discrete:
             needed = max(_MIN_ATOM_ROWS, int(_ATOM_SHARE * len(ordered)), needed)
-        is_atom = counts >= needed
+        shared = np.ones(len(starts), bool)
         if rule.subjects is not None and rule.enabled:
-            is_atom &= rule.count(np.repeat(np.arange(len(starts)), counts), len(starts)) >= rule.threshold
+            shared = rule.count(np.repeat(np.arange(len(starts)), counts), len(starts)) >= rule.threshold
+        is_atom = shared & (counts >= needed)
         atoms = ordered[starts[is_atom]]
         rest = np.repeat(~is_atom, counts)
         if not rest.any() or (discrete and len(atoms)):
-            return cls(low, high, atoms, atoms[:0], np.empty(0, np.int64), np.empty((0, _KNOTS)))
+            nothing = (atoms[:0], np.empty(0, np.int64), np.empty((0, _KNOTS)))
+            return cls(low, high, atoms, *nothing, Often.none(atoms.dtype))
         grid = _step(ordered[starts], rule) if ordered.dtype == np.int64 else 1
-        bins = _bins(ordered[rest], rule.take(rest), max_bins, grid, required=not len(atoms))
-        return cls(low, high, atoms, *bins)
+        is_often = np.zeros(len(starts), bool)
+        allowed = shared & (counts >= rule.threshold)
+        is_often[~is_atom] = heaped(ordered[starts[~is_atom]], counts[~is_atom], allowed[~is_atom], grid)
+        others = ~np.repeat(is_often, counts)[rest]
+        rule = rule.take(rest)
+        bins = _bins(ordered[rest], others, rule, max_bins, grid, required=not len(atoms))
+        if not len(bins[0]) or not is_often.any():
+            return cls(low, high, atoms, *bins, Often.none(atoms.dtype))
+        bin_of = cls(low, high, atoms, *bins, Often.none(atoms.dtype))._bin_of
+        # Where few subjects have other values than these, the rest of the bin is theirs too.
+        within = bin_of(ordered[rest])
+        few = rule.take(others).count(within[others], len(bins[0])) < rule.threshold
+        totals = np.bincount(within[~others | ~few[within]], minlength=len(bins[0]))
+        values = ordered[starts[is_often]]
+        return cls(low, high, atoms, *bins, Often.of(values, bin_of(values), counts[is_often], totals))
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Returns the code of each value as int64; values between cells go to the nearest one."""
@@ -138,10 +156,16 @@ class Cells:
             result = self.atoms[np.minimum(codes, count - 1)]
         binned = np.flatnonzero(codes >= count)
         bins = codes[binned] - count
-        drawn = self._draw(bins, rng)
-        for _ in range(2 if count and self.bases.dtype == np.int64 else 0):
-            again = np.flatnonzero(np.isin(drawn, self.atoms))  # those values have codes of their own
-            drawn[again] = self._draw(bins[again], rng)
+        places = self.often.draw(bins, rng)
+        free = np.flatnonzero(places < 0)
+        drawn = np.empty(len(bins), self.bases.dtype)
+        drawn[places >= 0] = self.often.values[places[places >= 0]]
+        drawn[free] = self._draw(bins[free], rng)
+        if self.bases.dtype == np.int64:
+            taken = np.union1d(self.atoms, self.often.values)  # those come as often as they are to
+            for _ in range(2):
+                free = free[_among(drawn[free], taken)]
+                drawn[free] = self._draw(bins[free], rng)
         result[binned] = drawn
         return result
 
@@ -168,6 +192,7 @@ class Cells:
             "bases": self.bases.tolist(),
             "steps": self.steps.tolist(),
             "offsets": self.offsets.tolist(),
+            "often": self.often.to_json(),
         }
 
     @classmethod
@@ -194,7 +219,21 @@ class Cells:
         )
         if not sound:
             raise document.fail("atoms", "cells are not ascending, outside the bounds, or none")
-        return cls(bounds[0], bounds[1], atoms, bases, steps, offsets)
+        often = Often.from_json(document.child("often"), dtype, bounds, len(bases))
+        return cls(bounds[0], bounds[1], atoms, bases, steps, offsets, often)
+
+
+def _among(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Says which integers are among some others."""
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    span = int(ascending[-1]) - int(ascending[0])
+    if span < _TABLE_SIZE and len(ascending) < span:
+        table = np.zeros(span + 1, bool)
+        table[ascending - ascending[0]] = True
+        inside = (values >= ascending[0]) & (values <= ascending[-1])
+        return np.asarray(inside & table[np.where(inside, values - ascending[0], 0)])
+    return np.asarray(ascending[np.searchsorted(ascending, values).clip(max=len(ascending) - 1)] == values)
 
 
 def _sorted(values: np.ndarray, protection: Protection) -> tuple[np.ndarray, Protection]:
@@ -231,9 +270,12 @@ def _on_grid(ordered: np.ndarray, rule: Protection, low: Any, high: Any) -> tupl
 
 
 def _bins(
-    ordered: np.ndarray, rule: Protection, max_bins: int, grid: int, *, required: bool
+    ordered: np.ndarray, others: np.ndarray, rule: Protection, max_bins: int, grid: int, *, required: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns bases, steps and quantiles of bins of about equal mass over ascending values."""
+    """Returns bases, steps and quantiles of bins of about equal mass over ascending values.
+
+    The quantiles are those of the rows in `others`, where these are of enough subjects.
+    """
     people = rule.people(len(ordered))
     if people < rule.threshold and not required:
         return ordered[:0], np.empty(0, np.int64), np.empty((0, _KNOTS))
@@ -249,7 +291,7 @@ def _bins(
     )
     highs = np.append(lows[1:], cuts[-1])
     parts = [
-        _bin(ordered[a:b], relative[a:b], rule.take(slice(a, b)), low, high, grid)
+        _bin(ordered[a:b], relative[a:b], others[a:b], rule.take(slice(a, b)), low, high, grid)
         for a, b, low, high in zip(rows[:-1], rows[1:], lows, highs, strict=True)
     ]
     bases, steps, offsets = zip(*parts, strict=True)
@@ -275,14 +317,23 @@ def _populated(rows: np.ndarray, rule: Protection, total: int) -> list[int]:
 
 
 def _bin(
-    ordered: np.ndarray, relative: np.ndarray, rule: Protection, low: float, high: float, grid: int
+    ordered: np.ndarray,
+    relative: np.ndarray,
+    others: np.ndarray,
+    rule: Protection,
+    low: float,
+    high: float,
+    grid: int,
 ) -> tuple[Any, int, np.ndarray]:
     """Returns the base, the step and the quantiles of one bin, whose values are those in [low, high)."""
-    positions = np.linspace(0, len(ordered) - 1, _KNOTS)[1:-1].astype(np.int64)
     first = ordered[0]
     shift = low - relative[0]
+    of_others = rule.take(others)
+    if of_others.people(int(others.sum())) < rule.threshold:
+        of_others, others = rule, np.ones(len(others), bool)
+    positions = np.linspace(0, others.sum() - 1, _KNOTS)[1:-1].astype(np.int64)
     if ordered.dtype == np.float64:
-        inner = rule.smooth(relative, positions)
+        inner = of_others.smooth(relative[others], positions)
         knots = np.concatenate([[low], inner, [high]]).clip(low, high) - low
         return first + shift, 0, np.maximum.accumulate(knots)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
@@ -293,7 +344,7 @@ def _bin(
     counts = np.diff(np.append(starts, len(ordered)))
     ties = (np.arange(len(ordered)) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)
     start = relative[0] + above
-    inner = rule.smooth((relative - start) / step + ties, positions)
+    inner = of_others.smooth(((relative - start) / step + ties)[others], positions)
     width = max(1.0, np.ceil((high - start) / step))
     knots = np.concatenate([[0.0], inner, [width]]).clip(0, width)
     return np.int64(int(first) + above), step, np.maximum.accumulate(knots)

@@ -15,6 +15,7 @@ from simulacra.engine.codecs.protection import Protection
 __all__ = ["CharacterCodec", "is_formatted"]
 
 _MAX_LENGTH = 50
+_LONGEST_CODE, _MOST_LENGTHS = 36, 3
 _END = 0
 _CLASSES = (
     string.digits,
@@ -163,19 +164,23 @@ class CharacterCodec(Codec):
         return cls(kind, nullable, tuple(lengths.tolist()), tuple(tuple(a) for a in alphabets), classes)
 
 
-def is_formatted(column: pa.Array, rare: float) -> bool:
+def is_formatted(column: pa.Array, rare: float, rule: Protection) -> bool:
     """Says whether text is codes: nearly all values rare, short, without blanks, of about the same length.
 
     Args:
         column: The values.
         rare: Share of the values that would be rare as categories.
+        rule: Of the rows; what fewer than k subjects have says nothing else.
     """
     if rare < 0.9 or len(column) == column.null_count:
         return False
-    lengths = pc.utf8_length(column.drop_null())
-    if pc.max(lengths).as_py() > 36 or len(lengths.unique()) > 3:
-        return False
-    return not pc.any(pc.match_substring_regex(column, r"\s")).as_py()
+    rule, present = rule.take(validity(column)), column.drop_null()
+    lengths = pc.utf8_length(present).to_numpy(zero_copy_only=False)
+    blank = pc.match_substring_regex(present, r"\s").to_numpy(zero_copy_only=False)
+    distinct, numbers = np.unique(lengths, return_inverse=True)
+    kept = distinct[np.argsort(-rule.count(numbers, len(distinct)), kind="stable")[:_MOST_LENGTHS]]
+    odd = blank | (lengths > _LONGEST_CODE) | ~np.isin(lengths, kept)
+    return rule.shared_by_few(np.flatnonzero(odd))
 
 
 def _points(column: pa.Array, width: int) -> np.ndarray:

@@ -45,7 +45,7 @@ class DigitCodec(Codec):
         """Finds the bounds, and so the number of digits."""
         form = NumberForm.fit(column, options.protection)
         if not form.integer:
-            form = NumberForm(form.kind, True, _digits_of(form.read(column)))
+            form = NumberForm(form.kind, True, _digits_of(form.read(column), options.protection))
         numbers = form.read(column)
         states = options.protection.count(numbers.state, 5)
         special = special_states(numbers, options)
@@ -183,7 +183,7 @@ class DigitCodec(Codec):
         kept = tuple(tuple(place) for place in document.items("kept") if isinstance(place, list))
         codec = cls(kind, nullable, form, tuple(special), low, high, kept)
         known = special == [s for s in SPECIAL_STATES if s in special]
-        known = known and not (special and not pa.types.is_floating(kind))
+        known = known and (not special or form.fractional)
         if not known or not form.integer or codec.cardinalities[0] < 1:
             raise document.fail("form", "is not one of digits")
         possible = (range(size - 1) for size in codec.cardinalities[1:])
@@ -195,10 +195,15 @@ class DigitCodec(Codec):
         return codec
 
 
-def _digits_of(numbers: Numbers) -> int:
-    """Returns the digits after the point that leave about 15 significant ones."""
-    largest = np.abs(numbers.values[numbers.present]).max(initial=1e-8)
-    return int(np.clip(14 - np.floor(np.log10(max(largest, 1e-300))), 0, 8))
+def _digits_of(numbers: Numbers, rule: Protection) -> int:
+    """Returns the digits after the point that leave 9 to 15 significant ones of the largest value."""
+    present = np.flatnonzero(numbers.present)
+    order = present[np.argsort(numbers.values[present], kind="stable")]
+    if rule.take(order).hides_all(len(order)):
+        return 0
+    largest = max(abs(float(bound)) for bound in rule.take(order).bounds(numbers.values[order]))
+    magnitude = int(np.floor(np.log10(max(largest, 1e-280))))
+    return min(14 - magnitude, max(8, 8 - magnitude))
 
 
 def _kept(digits: np.ndarray, rule: Protection) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from simulacra.errors import UnsupportedData
 __all__ = ["NumberForm", "Numbers", "first_refused"]
 
 _EXACT = 2**53
-_MAX_DIGITS = 8
+_MAX_DIGITS, _MOST_DIGITS = 8, 300
 _WIDTH = 18
 _OPEN = Protection()
 _EXACTLY = Context(prec=80)
@@ -45,7 +45,7 @@ class NumberForm:
     Attributes:
         kind: The Arrow type.
         integer: Whether the values are held as int64.
-        digits: Decimal digits after the point that are held; negative when low digits of huge decimals are
+        digits: Decimal digits after the point that are held; negative when low digits of huge numbers are
             dropped.
         huge: Whether floats are held as multiples of 2^128, so that neither their range nor their sums are
             beyond the largest float.
@@ -60,6 +60,11 @@ class NumberForm:
     def exact(self) -> bool:
         """Says whether nothing of the values is dropped."""
         return not pa.types.is_decimal(self.kind) or self.digits == self.kind.scale
+
+    @property
+    def fractional(self) -> bool:
+        """Says whether the type holds floats, which may be NaN or infinite; text of numbers does too."""
+        return bool(pa.types.is_floating(self.kind) or _is_text(self.kind))
 
     @property
     def zero(self) -> int:
@@ -117,7 +122,9 @@ class NumberForm:
         kind, values, null = self.kind, numbers.values, numbers.state == 1
         if pa.types.is_floating(kind) or _is_text(kind):
             if self.integer:
-                values = values / 10.0**self.digits
+                largest = np.finfo(np.float32 if pa.types.is_float32(kind) else np.float64).max
+                with np.errstate(over="ignore"):  # a value rounded up may be beyond the largest float
+                    values = np.clip(values / 10.0**self.digits, -largest, largest)
             elif self.huge:
                 values = values * _UNIT
             for state, special in ((2, np.nan), (3, -np.inf), (4, np.inf)):
@@ -146,20 +153,20 @@ class NumberForm:
     @classmethod
     def from_json(cls, document: Document, kind: pa.DataType) -> Self:
         """Reads a form; raises `CorruptBundle` for one that does not suit the type."""
-        integer, digits = document.flag("integer"), document.integer("digits", -60, 76)
-        fractional = pa.types.is_floating(kind) or _is_text(kind)
-        limits = (
-            (0, _MAX_DIGITS) if fractional else (-60, kind.scale) if pa.types.is_decimal(kind) else (0, 0)
-        )
-        numeric = (
-            fractional or pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_temporal(kind)
-        )
-        if not numeric or not (integer or fractional) or not limits[0] <= digits <= limits[1]:
-            raise document.fail("digits", f"does not suit type {kind}")
+        integer, digits = document.flag("integer"), document.integer("digits", -_MOST_DIGITS, _MOST_DIGITS)
         huge = "huge" in document and document.flag("huge")
+        form = cls(kind, integer, digits, huge)
+        limits = (0, 0)
+        if form.fractional:
+            limits = (-_MOST_DIGITS, _MOST_DIGITS)
+        elif pa.types.is_decimal(kind):
+            limits = (-60, kind.scale)
+        numeric = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_temporal(kind)
+        if not (form.fractional or (numeric and integer)) or not limits[0] <= digits <= limits[1]:
+            raise document.fail("digits", f"does not suit type {kind}")
         if huge and integer:
             raise document.fail("huge", "is for floats")
-        return cls(kind, integer, digits, huge)
+        return form
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -171,9 +171,7 @@ class BinnedCodec(Codec):
         """Reads a codec."""
         form = NumberForm.from_json(document.child("form"), kind)
         special = document.items("special")
-        if special != [s for s in SPECIAL_STATES if s in special] or (
-            special and not pa.types.is_floating(kind)
-        ):
+        if special != [s for s in SPECIAL_STATES if s in special] or (special and not form.fractional):
             raise document.fail("special", "unknown states")
         cells = Cells.from_json(document.child("cells")) if "cells" in document else None
         if cells is not None and (cells.atoms.dtype == np.int64) != form.integer:

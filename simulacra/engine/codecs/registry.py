@@ -99,7 +99,7 @@ def _fit_automatic(column: pa.Array, options: FitOptions) -> Codec:
     rare = (
         float(np.mean(codec.encode(column.drop_null())[:, 0] == int(codec.nullable))) if codec.rare else 0.0
     )
-    if is_formatted(column, rare):
+    if is_formatted(column, rare, options.protection):
         return CharacterCodec.fit(column, options)
     return codec
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from simulacra.client import Generator, Simulacra
-from simulacra.errors import InvalidArgument
+from simulacra.errors import InvalidArgument, JobFailed
 from tests.integration.client.people import people
 
 
@@ -114,3 +114,73 @@ def test_a_probe_takes_seeds_rebalancing_and_fairness(client: Simulacra, lenders
     assert {row["city"] for row in probe(sample_size=40, rebalancing=only)} == {"Wien"}
     fairness = {"target_column": "granted", "sensitive_columns": ["member", "city"]}
     assert len(probe(sample_size=60, fairness=fairness)) == 60
+
+
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
+    "unknown value": (
+        {"sample_seed_dict": b'{"city": "Graz"}\n{"city": "Paris"}'},
+        "sample_seed_dict",
+        "'Paris'.*'Wien', 'Linz', 'Graz'",
+    ),
+    "number out of range": ({"sample_seed_dict": b'{"age": 300}'}, "sample_seed_dict", r"\[300\].*it knows"),
+    "no columns": ({"sample_seed_dict": b"{}\n{}"}, "sample_seed_dict", "has no columns"),
+    "nested value": (
+        {"sample_seed_dict": b'{"age": [1]}'},
+        "sample_seed_dict",
+        'column "age" cannot be read',
+    ),
+    "no connector": ({"sample_seed_connector_id": "x"}, "sample_seed_connector_id", "no connector"),
+    "nothing left": (
+        {"rebalancing": {"column": "city", "probabilities": {"Graz": 0.1, "Linz": 0.1, "Wien": 0.1}}},
+        "rebalancing",
+        "no other value",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_a_model_cannot_do_is_refused_before_a_job_is_started(
+    client: Simulacra, lenders: Generator, case: str
+) -> None:
+    configuration, field, said = WRONG[case]
+    before = {job.id for job in client.jobs.list()}
+    with pytest.raises(InvalidArgument, match=said) as error:
+        rows(client, lenders, **configuration)
+    assert [item.field for item in error.value.violations] == [f"tables.0.configuration.{field}"]
+    assert {job.id for job in client.jobs.list()} == before
+
+
+def test_wrong_seeds_of_a_connector_end_the_job_before_anything_is_generated(
+    client: Simulacra, lenders: Generator
+) -> None:
+    for data, said in (
+        ({"city": ["Wien", "Paris"]}, "'Paris'"),
+        ({"town": ["Wien"]}, 'column "town" is not in the model'),
+    ):
+        source = client.connectors.upload(pd.DataFrame(data), name="wrong seeds of loans")
+        with pytest.raises(JobFailed, match=f"Pull context data.*sample_seed_connector_id: .*{said}"):
+            rows(client, lenders, sample_seed_connector_id=source.id)
+    right = client.connectors.upload(pd.DataFrame({"city": ["Wien"]}), name="right seeds of loans")
+    with pytest.raises(JobFailed, match="sample_seed_connector_id: 1 seed rows for 5 rows"):
+        rows(client, lenders, sample_seed_connector_id=right.id, sample_size=5)
+
+
+def test_keys_are_made_anew_and_cannot_be_steered(client: Simulacra, owners: Generator) -> None:
+    def refused(**configuration: Any) -> list[str]:
+        tables = [{"name": "people", "configuration": configuration}]
+        with pytest.raises(InvalidArgument, match='column "id" is a key') as error:
+            client.probe_rows({"generator_id": owners.id, "tables": tables})
+        return [item.field.removeprefix("tables.0.configuration.") for item in error.value.violations]
+
+    assert refused(sample_seed_dict=b'{"id": 7, "city": "Graz"}') == ["sample_seed_dict"]
+    assert refused(rebalancing={"column": "id", "probabilities": {"1": 0.5}}) == ["rebalancing.column"]
+    assert refused(imputation={"columns": ["city", "id"]}) == ["imputation.columns.1"]
+    fairness = {"target_column": "city", "sensitive_columns": ["member", "id"]}
+    assert refused(fairness=fairness) == ["fairness.sensitive_columns.1"]
+
+
+def test_the_index_of_a_filtered_frame_is_no_seed(client: Simulacra, lenders: Generator) -> None:
+    frame = pd.DataFrame({"city": ["Wien", "Graz", "Linz"]})
+    buffer = BytesIO()
+    frame[frame["city"] != "Graz"].to_parquet(buffer)
+    assert rows(client, lenders, sample_seed_data=buffer.getvalue())["city"].tolist() == ["Wien", "Linz"]

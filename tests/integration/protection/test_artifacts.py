@@ -22,6 +22,7 @@ import pytest
 
 from simulacra import engine
 from simulacra.client import Simulacra
+from simulacra.errors import SimulacraError
 
 NAME, CODE, NUMBER, AMOUNT, DAY = (
     "Zyxwvut Qponmlk",
@@ -50,6 +51,7 @@ def table(rows: int = 500) -> pd.DataFrame:
         {
             "name": rng.choice(["Ann", "Bea", "Cid", "Dov"], rows),
             "code": [f"AB-{n:05d}-CD" for n in rng.integers(0, 10**5, rows)],
+            "figure": rng.integers(0, 50, rows).astype(str),
             "number": rng.integers(0, 1000, rows),
             "amount": rng.lognormal(3, 1, rows),
             "day": pd.Timestamp("2015-01-01") + pd.to_timedelta(rng.integers(0, 2000, rows), unit="D"),
@@ -58,6 +60,7 @@ def table(rows: int = 500) -> pd.DataFrame:
     planted: dict[str, Any] = {
         "name": NAME,
         "code": CODE,
+        "figure": CODE,
         "number": NUMBER,
         "amount": AMOUNT,
         "day": pd.Timestamp(DAY),
@@ -111,6 +114,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         generator = client.train({"name": "g", "seed": 1, "tables": tables}, progress_bar=False)
         generator.report(folder / "report.html")
         generator.export_to_file(folder / "generator.zip")
+        # A training that fails at the person's own value leaves its error in the job.
+        figures = [{"name": "figure", "model_encoding_type": "TABULAR_NUMERIC_AUTO"}]
+        with pytest.raises(SimulacraError, match=r"'aa-00000-aa' \(letters and digits masked\) is no number"):
+            client.train(
+                {"name": "failing", "seed": 1, "tables": [{**tables[0], "columns": figures}]},
+                progress_bar=False,
+            )
         dataset = client.generate(generator, size=400, seed=1, progress_bar=False)
         dataset.save_tables(folder / "rows")
     return folder
@@ -130,7 +140,10 @@ def test_only_the_owners_own_upload_has_the_values_of_a_single_person(kept: Path
     found = {name: hits for name, hits in found_in(kept).items() if not name.startswith("planted")}
     own = {name for name in found if name.startswith("data/artifacts/uploads/")}
     assert own, "the search does not see the upload"
-    assert set(found) == own, "\n".join(f"{name}: {hits}" for name, hits in found.items() if name not in own)
+    # What a failed training has read waits for its restart, and is deleted after a while.
+    waiting = {name for name in found if "/pull_training_data-" in name and name.endswith(".parquet")}
+    allowed = own | waiting
+    assert set(found) == allowed, "\n".join(f"{name}: {found[name]}" for name in set(found) - allowed)
 
 
 def test_checkpoint_and_bundle_of_the_engine_have_none_either(tmp_path: Path) -> None:

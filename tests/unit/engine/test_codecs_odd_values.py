@@ -1,6 +1,7 @@
 """What single odd values do to a codec: nothing to the other values, and nothing that tells of them."""
 
 import json
+import re
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -216,3 +217,44 @@ def test_digits_that_nearly_all_differ_are_drawn() -> None:
     _, decoded = recoded(pa.array(values), "TABULAR_NUMERIC_DIGIT", FitOptions(Protection(7)))
     assert set(decoded.to_numpy() % 10) == set(range(10))
     assert (decoded.to_numpy() != values).mean() > 0.5
+
+
+@pytest.mark.parametrize("odd", [["n/a", "not yet known", "x" * 40, "AB"], ["AB 12"]])
+def test_codes_are_codes_beside_a_few_odd_ones(odd: list[str]) -> None:
+    codes = [f"AB-{n:05d}" for n in np.random.default_rng(0).integers(0, 10**5, 2000)]
+    codec, decoded = recoded(pa.array(codes + odd))
+    assert codec.encoding == "TABULAR_CHARACTER"
+    assert all(re.fullmatch(r"AB-\d{5}", text) for text in decoded.to_pylist())
+    many = fit_codec(pa.array(codes + odd * 5), "AUTO", PROTECTED)
+    assert many.encoding == "TABULAR_CATEGORICAL"
+    open_ones = fit_codec(pa.array(codes + odd), "AUTO", FitOptions(Protection(1)))
+    assert open_ones.encoding == "TABULAR_CATEGORICAL"
+
+
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "TABULAR_NUMERIC_DIGIT"])
+def test_texts_that_are_no_finite_numbers_come_back(encoding: str) -> None:
+    column = pa.array(["nan", "inf", "-inf", "1.5", "2", None] * 40)
+    assert recoded(column, encoding)[1].equals(column)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1.0, 1e12, 1e30, 1e250])
+@pytest.mark.parametrize("odd", [None, 1e290])
+def test_digits_are_as_fine_as_the_values(scale: float, odd: float | None) -> None:
+    values = np.random.default_rng(0).uniform(-scale, scale, 2000)
+    if odd is not None:
+        values[3] = odd
+    codec, decoded = recoded(pa.array(values), "TABULAR_NUMERIC_DIGIT")
+    bounds = [float(bound) for bound in (codec.value_range().min or "0", codec.value_range().max or "0")]
+    inner = (values > bounds[0]) & (values < bounds[1])
+    found = decoded.to_numpy()
+    assert inner.mean() > 0.98
+    assert np.mean(np.abs(found[inner] - values[inner]) < 1e-6 * scale) > 0.98
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_digits_of_the_largest_floats_stay_finite(kind: pa.DataType) -> None:
+    largest = np.finfo(np.float32 if pa.types.is_float32(kind) else np.float64).max
+    column = pa.array(np.array([largest, -largest, largest / 3] * 20), pa.float64()).cast(kind)
+    _, decoded = recoded(column, "TABULAR_NUMERIC_DIGIT")
+    assert np.isfinite(decoded.to_numpy()).all()
+    assert np.allclose(decoded.to_numpy() / largest, column.to_numpy() / largest, atol=1e-6)
