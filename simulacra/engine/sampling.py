@@ -127,21 +127,39 @@ class Sampler:
         codes[changed, target] = drawn[changed]
 
     def _parity(self, request: SampleRequest, plan: Plan) -> Parity:
-        """Finds what makes the target fair, on a pilot sample of every group."""
+        """Finds what makes the target fair, on a pilot sample of every group.
+
+        Where there are seeds, the pilot is of rows spread evenly over them, so the shares are those that the
+        seeded rows have.
+        """
         assert plan.fair is not None
         target, sensitive = plan.fair
-        pilot = replace(request, seeds=None, seed=request.seed ^ 0x5EED)
+        pilot = replace(request, seed=request.seed ^ 0x5EED)
         free = replace(plan, known=None, fair=None)
-        codes = [self.codes(BLOCK_ROWS, _random(pilot, b), free, None, pilot) for b in range(_PILOT_BLOCKS)]
-        groups, counts = np.unique(np.concatenate(codes)[:, list(sensitive)], axis=0, return_counts=True)
+
+        def given(part: int) -> np.ndarray:
+            if plan.known is None:
+                return np.full((BLOCK_ROWS, len(plan.forbidden)), UNKNOWN, np.int64)
+            numbers = np.linspace(0, len(plan.known) - 1, _PILOT_BLOCKS * BLOCK_ROWS).astype(np.int64)
+            known = plan.known[numbers[part::_PILOT_BLOCKS]].astype(np.int64)
+            known[:, target] = UNKNOWN
+            return known
+
+        blocks = range(_PILOT_BLOCKS)
+        codes = np.concatenate(
+            [self.codes(BLOCK_ROWS, _random(pilot, b), free, given(b), pilot) for b in blocks]
+        )
+        groups, counts = np.unique(codes[:, list(sensitive)], axis=0, return_counts=True)
         groups = groups[np.argsort(-counts, kind="stable")[:_MAX_GROUPS]]
-        known = np.full((BLOCK_ROWS, codes[0].shape[1]), UNKNOWN, np.int64)
         parity = Parity(sensitive, groups)
         for number, group in enumerate(groups):
+            known = given(number % _PILOT_BLOCKS)
             known[:, list(sensitive)] = group
             rows = self.codes(BLOCK_ROWS, _random(pilot, 1_000_000 + number), free, known, pilot)
-            share = group_of(np.concatenate(codes), sensitive, group)
-            parity.add(self._logits_of(rows, target, plan), share)
+            logits = self._logits_of(rows, target, plan)
+            if plan.rebalanced is not None and plan.rebalanced[0] == target:
+                logits = _shares(logits, plan.rebalanced[1])
+            parity.add(logits, group_of(codes, sensitive, group))
         parity.solve()
         return parity
 
@@ -225,6 +243,8 @@ class Sampler:
         """Returns a code of a target for each row."""
         if self.bundle.config.cardinalities[target] == 1:
             return torch.zeros(len(uniform), dtype=torch.int64)
+        if plan.rebalanced is not None and plan.rebalanced[0] == target:  # its shares are asked for as such
+            request = replace(request, temperature=1.0, top_p=1.0)
         return _draw(self._logits(known, target, plan), uniform, request)
 
     def learn_given(self, known: Known, codes: Tensor) -> None:
@@ -280,8 +300,8 @@ def _draw(logits: Tensor, uniform: Tensor, request: SampleRequest) -> Tensor:
     temperature, top_p = request.temperature, request.top_p
     if temperature == 0:
         return logits.argmax(1)
-    if temperature != 1:
-        logits = logits / temperature
+    if temperature != 1:  # the highest is 0, so that a tiny temperature makes no infinity of it
+        logits = (logits - logits.max(1, keepdim=True).values) / temperature
     weights = torch.softmax(logits, 1)
     if top_p < 1:
         ordered, index = weights.sort(1, descending=True)

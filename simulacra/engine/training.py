@@ -208,7 +208,7 @@ class _Training:
     def _rate(self, done: float) -> float:
         """Returns the learning rate: warm-up, constant, then linear to zero at the end of the plan."""
         start = self.state.decay_from / self.state.total_steps
-        fall = min(1.0, (1.0 - done) / max(1e-9, 1.0 - start))
+        fall = max(0.0, min(1.0, (1.0 - done) / max(1e-9, 1.0 - start)))
         return self.task.config.learning_rate * min(1.0, (self.state.step + 1) / _WARM_UP) * fall
 
     @torch.no_grad()
