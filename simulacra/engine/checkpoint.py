@@ -104,5 +104,5 @@ def unpack(files: Mapping[str, bytes]) -> tuple[TrainingState, dict[str, Tensor]
         fields["history"] = [tuple(entry) for entry in fields["history"]]
         tensors: dict[str, torch.Tensor] = safetensors.torch.load(data)
         return TrainingState(**fields), tensors
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise CorruptBundle(f"the checkpoint cannot be read: {error}") from error

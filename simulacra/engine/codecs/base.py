@@ -10,7 +10,7 @@ import pyarrow as pa
 from simulacra.engine.codecs._json import Document
 from simulacra.engine.codecs.protection import Protection
 
-__all__ = ["RARE", "Codec", "FitOptions", "ValueRange"]
+__all__ = ["RARE", "Codec", "FitOptions", "ValueRange", "readable", "validity"]
 
 RARE = "_RARE_"
 """What stands for a rare category in the output when the replacement method is CONSTANT."""
@@ -115,3 +115,24 @@ def validity(column: pa.Array) -> np.ndarray:
         return np.ones(len(column), bool)
     valid: np.ndarray = column.is_valid().to_numpy(zero_copy_only=False)
     return valid
+
+
+def readable(array: pa.Array) -> list[str]:
+    """Returns values as people read them, dates in ISO 8601."""
+    try:
+        return [
+            value.isoformat() if hasattr(value, "isoformat") else str(value) for value in array.to_pylist()
+        ]
+    except (
+        OverflowError,
+        ValueError,
+        KeyError,
+    ):  # beyond Python's years, or of a zone that is not known here
+        kind = array.type
+        whole = array.cast(pa.int32() if kind.bit_width == 32 else pa.int64()).cast(pa.int64())
+        unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else kind.unit
+        if pa.types.is_duration(kind):
+            return [f"{value} {unit}" for value in whole.to_pylist()]
+        moments = np.datetime_as_string(whole.to_numpy().astype(f"datetime64[{unit}]"))
+        zone = "+00:00" if pa.types.is_timestamp(kind) and kind.tz else ""
+        return [f"{moment}{zone}" for moment in moments]

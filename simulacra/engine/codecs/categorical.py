@@ -8,7 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simulacra.engine.codecs._json import Document, values_from_json, values_to_json
-from simulacra.engine.codecs.base import MAX_RANGE_VALUES, RARE, Codec, FitOptions, ValueRange, validity
+from simulacra.engine.codecs.base import (
+    MAX_RANGE_VALUES,
+    RARE,
+    Codec,
+    FitOptions,
+    ValueRange,
+    readable,
+    validity,
+)
 
 __all__ = ["CategoricalCodec"]
 
@@ -147,7 +155,7 @@ def values_to_text(array: pa.Array) -> list[str]:
     """Returns values as people read them."""
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
         return values_to_json(array)
-    return [value.isoformat() if hasattr(value, "isoformat") else str(value) for value in array.to_pylist()]
+    return readable(array)
 
 
 def _is_text(kind: pa.DataType) -> bool:

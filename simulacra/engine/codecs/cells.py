@@ -20,6 +20,7 @@ _MIN_ATOM_ROWS = 20
 _ATOM_SHARE = 0.005
 _MIN_BIN_ROWS = 24
 _TABLE_SIZE = 1 << 18
+_LARGEST_OFFSET = 2.0**64 - 2048  # the largest float below 2^64
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Cells:
         if len(self.bases):
             return np.where(self.atoms[right] == values, right, len(self.atoms) + self._bin_of(values))
         left = (right - 1).clip(min=0)
-        with np.errstate(over="ignore"):  # of floats near the largest
+        with np.errstate(over="ignore", invalid="ignore"):  # of floats near the largest
             nearer_left = values.astype(float) - self.atoms[left] < self.atoms[right].astype(float) - values
         return np.where(nearer_left & (self.atoms[right] != values), left, right)
 
@@ -215,7 +216,7 @@ class Cells:
             and all(((bounds[0] <= part) & (part <= bounds[1])).all() for part in (atoms, bases))
             and bool((steps >= 1).all() if integer else (steps == 0).all())
             and bool((offsets[:, :1] == 0).all() and (np.diff(offsets, axis=1) >= 0).all())
-            and bool((offsets[:, -1] <= (2.0**63 if integer else np.inf)).all())
+            and bool((offsets[:, -1] <= (_LARGEST_OFFSET if integer else np.inf)).all())
         )
         if not sound:
             raise document.fail("atoms", "cells are not ascending, outside the bounds, or none")
@@ -345,6 +346,6 @@ def _bin(
     ties = (np.arange(len(ordered)) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)
     start = relative[0] + above
     inner = of_others.smooth(((relative - start) / step + ties)[others], positions)
-    width = max(1.0, np.ceil((high - start) / step))
+    width = min(max(1.0, np.ceil((high - start) / step)), _LARGEST_OFFSET)
     knots = np.concatenate([[0.0], inner, [width]]).clip(0, width)
     return np.int64(int(first) + above), step, np.maximum.accumulate(knots)

@@ -201,7 +201,9 @@ def _digits_of(numbers: Numbers, rule: Protection) -> int:
     order = present[np.argsort(numbers.values[present], kind="stable")]
     if rule.take(order).hides_all(len(order)):
         return 0
-    largest = max(abs(float(bound)) for bound in rule.take(order).bounds(numbers.values[order]))
+    with np.errstate(over="ignore"):
+        bounds = np.abs(rule.take(order).bounds(numbers.values[order]))
+    largest = min(float(bounds.max()), float(np.finfo(np.float64).max))
     magnitude = int(np.floor(np.log10(max(largest, 1e-280))))
     return min(14 - magnitude, max(8, 8 - magnitude))
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from simulacra.engine.codecs._json import Document
-from simulacra.engine.codecs.base import validity
+from simulacra.engine.codecs.base import readable, validity
 from simulacra.engine.codecs.protection import Protection
 from simulacra.errors import UnsupportedData
 
@@ -143,8 +143,7 @@ class NumberForm:
     def text(self, value: np.generic) -> str:
         """Returns one value as people read it."""
         column = self.write(Numbers(np.array([value]), np.zeros(1, np.int8)))
-        shown = column[0].as_py()
-        return str(shown.isoformat() if hasattr(shown, "isoformat") else shown)
+        return readable(column)[0]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the form's document; the type is the codec's."""
@@ -219,7 +218,10 @@ def _from_floats(values: np.ndarray, null: np.ndarray, kind: pa.DataType, digits
 
 
 def _mask(column: pa.Array, null: np.ndarray) -> pa.Array:
-    return pc.if_else(pa.array(null), pa.scalar(None, column.type), column) if null.any() else column
+    if not null.any():
+        return column
+    # Arrow makes decimals of a negative scale others of scale 0.
+    return pc.if_else(pa.array(null), pa.scalar(None, column.type), column).cast(column.type)
 
 
 def _decimal_digits(column: pa.Array, rule: Protection) -> int:

@@ -144,10 +144,14 @@ class BinnedCodec(Codec):
         numbers = self.form.read(column.cast(self.kind) if column.type != self.kind else column)
         known = (numbers.state == 1) | np.isin(numbers.state, self.special)
         if self.cells is not None:
-            inside = (numbers.values >= self.cells.low) & (numbers.values <= self.cells.high)
-            known |= inside & numbers.present
+            low, high = self._as_held(np.array([self.cells.low, self.cells.high]))
+            known |= (numbers.values >= low) & (numbers.values <= high) & numbers.present
         unknown: np.ndarray = ~known
         return unknown
+
+    def _as_held(self, values: np.ndarray) -> np.ndarray:
+        """Returns values as the column's type holds them: a mean may have no float32 of its own."""
+        return self.form.read(self.form.write(Numbers(values, np.zeros(len(values), np.int8)))).values
 
     def value_range(self) -> ValueRange:
         """Returns the protected bounds."""
@@ -201,7 +205,7 @@ class DiscreteCodec(BinnedCodec):
         unknown = super().unknown(column)
         if self.cells is not None and not len(self.cells.bases):
             numbers = self.form.read(column.cast(self.kind) if column.type != self.kind else column)
-            unknown |= numbers.present & ~np.isin(numbers.values, self.cells.atoms)
+            unknown |= numbers.present & ~np.isin(numbers.values, self._as_held(self.cells.atoms))
         return unknown
 
     def labels(self) -> list[str]:

@@ -258,3 +258,32 @@ def test_digits_of_the_largest_floats_stay_finite(kind: pa.DataType) -> None:
     _, decoded = recoded(column, "TABULAR_NUMERIC_DIGIT")
     assert np.isfinite(decoded.to_numpy()).all()
     assert np.allclose(decoded.to_numpy() / largest, column.to_numpy() / largest, atol=1e-6)
+
+
+ENDS = {
+    "int64": pa.array([i * 2**57 - 2**62 for i in range(60)] + [-(2**63), 2**63 - 1] * 10),
+    "uint64": pa.array([i * 2**57 for i in range(60)] + [0, 2**64 - 1] * 10, pa.uint64()),
+    "seconds": pa.array(np.arange(60) * 2**56 - 2**61).cast(pa.timestamp("s")),
+    "unknown zone": pa.array(np.arange(60) * 10**6).cast(pa.timestamp("s", "Mars/Phobos")),
+    "durations": pa.array(np.arange(60) * 2**56 - 2**61).cast(pa.duration("ms")),
+    "days": pa.array((np.arange(60) * 2**25 - 2**30).astype(np.int32)).cast(pa.date32()),
+    "thousands": pa.array(
+        [None if i % 7 == 0 else Decimal(i) * 1000 for i in range(90)], pa.decimal128(18, -3)
+    ),
+    "single floats": pa.array((np.arange(60) / 7).astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("encoding", [*ENCODINGS, "TABULAR_NUMERIC_DIGIT", "TABULAR_CATEGORICAL", "AUTO"])
+@pytest.mark.parametrize("threshold", [1, 5])
+def test_values_as_far_as_a_type_reaches_come_back_and_can_be_shown(
+    name: str, encoding: str, threshold: int
+) -> None:
+    column, options = ENDS[name], FitOptions(Protection(threshold), max_atoms=3)
+    codec, decoded = recoded(column, encoding, options)
+    assert decoded.type == column.type
+    assert decoded.is_null().equals(column.is_null()) or codec.encoding == "TABULAR_CATEGORICAL"
+    bounds = codec.value_range()
+    assert bounds.values or bounds.min or threshold > 1
+    assert codec.encoding == "TABULAR_CATEGORICAL" or not codec.unknown(decoded).any()
