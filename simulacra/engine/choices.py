@@ -1,4 +1,4 @@
-"""What is chosen from the data where the configuration leaves it open: batch, steps, network."""
+"""What is chosen from the data where the configuration leaves it open: batch, steps, threads, network."""
 
 import math
 
@@ -8,10 +8,11 @@ from simulacra.engine.association import strongest_sources
 from simulacra.engine.network import NetworkConfig
 from simulacra.engine.task import TrainingTask
 
-__all__ = ["batch_size", "network_config", "planned_steps"]
+__all__ = ["batch_size", "network_config", "planned_steps", "threads"]
 
 _FEW_ROWS = 3000
 _LEAST_STEPS, _MOST_EPOCHS = 800, 100
+_SHARED_STEP = 2000
 _READ_ALL = 320
 _WIDE = 128
 _SOURCES, _SHARED = 16, 64
@@ -31,6 +32,11 @@ def planned_steps(rows: int, steps_per_epoch: int) -> int:
     steps = steps_per_epoch * np.clip(7.5 * (20_000 / max(rows, 1)) ** 0.3, 3, 40)
     least = min(_LEAST_STEPS, _MOST_EPOCHS * steps_per_epoch) if rows < _FEW_ROWS else 0
     return max(int(steps), least)
+
+
+def threads(batch: int, targets: int, most: int) -> int:
+    """Returns how many threads a step is worth: small ones gain nothing, and lose much on a busy machine."""
+    return most if batch * targets >= _SHARED_STEP else 1
 
 
 def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:

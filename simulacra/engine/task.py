@@ -34,7 +34,7 @@ class TrainingConfig:
         flexible: Learn any order, so that seeds, imputation and rebalancing work; else the canonical order
             alone.
         seed: Of everything random. Same seed, data, threads and versions: same weights, unless time runs out.
-        threads: Of torch, while training.
+        threads: Of torch, while training, at most.
         device: Of torch.
         validation_fraction: Share of the subjects kept for choosing when to stop.
         checkpoint_seconds: Time between checkpoints.

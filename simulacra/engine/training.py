@@ -138,6 +138,8 @@ class _Training:
     def run(self) -> Iterator[TrainProgress]:
         """Trains to the end of the plan."""
         config, state, clock = self.task.config, self.state, self.task.clock
+        targets = len(self.network.config.cardinalities)
+        torch.set_num_threads(choices.threads(self.batch, targets, max(1, config.threads)))
         self._resume()
         state = self.state
         before, started = state.elapsed, self.started
