@@ -23,12 +23,10 @@ from simulacra.engine.controls import (
 )
 from simulacra.engine.fairness import Parity, group_of
 from simulacra.engine.network import Conditional, Known
-from simulacra.engine.threads import in_threads
 
 __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
 
 _SMALL_BLOCK = 32
-_LEAST_PART, _MOST_PART = 512, 1024  # rows that a thread computes at once; they fit into its core's cache
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
 _GOLDEN = (5**0.5 - 1) / 2
@@ -175,6 +173,7 @@ class Sampler:
         logits[:, plan.forbidden[target]] = -torch.inf
         return logits
 
+    @torch.no_grad()
     def codes(
         self,
         rows: int,
@@ -191,41 +190,15 @@ class Sampler:
         ranks = self.bundle.config.ranks(plan.order)
         last = len(ranks) if until is None else 1 + max(ranks[target] for target in until)
         uniform = torch.from_numpy(rng.random((last, rows), dtype=np.float32))
-        result = torch.full((len(ranks), rows), UNKNOWN, dtype=torch.int64)
+        codes = torch.full((len(ranks), rows), UNKNOWN, dtype=torch.int64)
+        known, level = self.conditional.empty(rows), -1
         if given is not None:
-            result.copy_(torch.from_numpy(given).t())
-        # What each part computes does not depend on how many threads there are.
-        size = rows if request.systematic else min(max(rows // 2, _LEAST_PART), _MOST_PART)
-        parts = zip(torch.split(result, size, 1), torch.split(uniform, size, 1), strict=True)
-        threads = torch.get_num_threads()
-        try:
-            in_threads(lambda part: self._fill(*part, ranks, plan, request), parts, threads)
-        finally:
-            torch.set_num_threads(threads)
-        return result.t().numpy()
-
-    @torch.no_grad()
-    def _fill(
-        self, codes: Tensor, uniform: Tensor, ranks: list[int], plan: Plan, request: SampleRequest
-    ) -> None:
-        """Samples what is unknown of some rows, on one core.
-
-        Args:
-            codes: `(targets, rows)`; those given are kept.
-            uniform: A number of [0, 1) for each row and each of the targets to sample, in their order.
-            ranks: The place of each target in the order.
-            plan: What may be sampled.
-            request: How it is drawn.
-        """
-        torch.set_num_threads(1)
-        config, level = self.bundle.config, -1
-        known = self.conditional.empty(codes.shape[1])
-        if (codes >= 0).any():
+            codes.copy_(torch.from_numpy(given).t())
             self.learn_given(known, codes.t())
-        order = sorted(range(len(ranks)), key=ranks.__getitem__)[: len(uniform)]
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)[:last]
         for target, numbers in zip(order, uniform, strict=True):
-            if ranks[target] * config.levels // len(ranks) > level:
-                level = ranks[target] * config.levels // len(ranks)
+            if ranks[target] * self.bundle.config.levels // len(ranks) > level:
+                level = ranks[target] * self.bundle.config.levels // len(ranks)
                 self.conditional.advance(known)
             have = codes[target] >= 0
             if have.all():
@@ -236,6 +209,7 @@ class Sampler:
             missing = (~have).nonzero()[:, 0] if have.any() else None
             codes[target] = torch.where(have, codes[target], drawn)
             self.conditional.learn(known, target, drawn if missing is None else drawn[missing], missing)
+        return codes.t().numpy()
 
     def _drawn(
         self, known: Known, target: int, uniform: Tensor, plan: Plan, request: SampleRequest

@@ -84,8 +84,12 @@ class IsoForm:
 
     def write(self, column: pa.Array) -> pa.Array:
         """Returns timestamps of `unit` as text."""
-        clock = {"": "", "min": "%H:%M"}.get(self.clock, "%H:%M:%S")  # %S has the fraction of the unit
-        return pc.strftime(column, format=f"%Y-%m-%d{self.separator}{clock}{self.suffix}")
+        text = column.cast(pa.string())  # 2013-01-01 06:00:00, with the fraction of the unit
+        if self.clock in ("", "min"):
+            text = pc.utf8_slice_codeunits(text, 0, 10 if not self.clock else 16)
+        if self.separator == "T":
+            text = pc.binary_replace_slice(text, 10, 11, "T")
+        return pc.binary_join_element_wise(text, self.suffix, "") if self.suffix else text
 
     def to_json(self) -> dict[str, Any]:
         """Returns the document that `from_json` reads."""
