@@ -30,7 +30,7 @@ def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
     better. In larger ones it only has to be near: started too high, too little is learnt before it falls.
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
-    enough = min(2.0, 0.04 * codes**2 / rows)
+    enough = min(4.0, 0.04 * codes**2 / rows)
     few = min(_MOST, 10.5 * (codes / rows) ** 1.38)
     return float(max(_LEAST, enough, few))
 
