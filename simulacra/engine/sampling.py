@@ -27,6 +27,7 @@ from simulacra.engine.network import Conditional, Known
 __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
 
 _SMALL_BLOCK = 32
+_FEW_ROWS = 1024  # a second thread gains nothing on so few, and loses much on a busy machine
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
 _GOLDEN = (5**0.5 - 1) / 2
@@ -60,8 +61,8 @@ class Sampler:
         parity: Parity | None = None
         before_block = np.zeros(0, np.int64)
         for block in range(request.first_block, last):
-            if threads is not None:
-                torch.set_num_threads(threads)
+            few = rows - block * BLOCK_ROWS <= _FEW_ROWS
+            torch.set_num_threads(1 if few else threads or before)
             try:
                 if plan.fair is not None and parity is None:
                     parity = self._parity(request, plan)
