@@ -232,7 +232,12 @@ def analyze(
                 "subjects", f"{shape} ids for {table.num_rows} rows; give one id per row, in one dimension"
             )
         subjects = numbered(subjects)
-    constant = str(options.rare_category_replacement_method) != "SAMPLE"
+    method = str(options.rare_category_replacement_method)
+    if method not in ("CONSTANT", "SAMPLE"):
+        raise InvalidArgument.of(
+            "rare_category_replacement_method", f"{method!r} is unknown; take CONSTANT or SAMPLE"
+        )
+    constant = method == "CONSTANT"
 
     def fit(position: int) -> Codec:
         spec = columns[position]

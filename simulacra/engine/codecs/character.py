@@ -118,6 +118,18 @@ class CharacterCodec(Codec):
         texts = np.ascontiguousarray(points).view(f"<U{width}")[:, 0]
         return pa.array(texts, pa.string(), mask=null).cast(self.kind)
 
+    def unknown(self, column: pa.Array) -> np.ndarray:
+        """Says which texts have a length or, at its place, a character that too few subjects have."""
+        valid = validity(column)
+        if not self.lengths:
+            return valid
+        points = _points(column.fill_null("") if column.null_count else column, _MAX_LENGTH)
+        unknown = ~np.isin((points != _END).sum(1), self.lengths)
+        for place in range(min(len(self.alphabets), points.shape[1])):
+            known = [_END, *self.alphabets[place], *(ord(letter) for letter in self.classes[place])]
+            unknown |= ~np.isin(points[:, place], known)
+        return valid & unknown
+
     @property
     def ragged(self) -> bool:
         """Texts are of different lengths."""

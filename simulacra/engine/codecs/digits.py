@@ -156,6 +156,16 @@ class DigitCodec(Codec):
         bounds = self.low + self.form.zero, self.high + self.form.zero
         return self.form.write(Numbers(np.clip(signed.view(np.int64), *bounds), state))
 
+    def unknown(self, column: pa.Array) -> np.ndarray:
+        """Says which values lie outside of the protected range."""
+        numbers = self.form.read(column.cast(self.kind) if column.type != self.kind else column)
+        bounds = np.array([self.low + self.form.zero, self.high + self.form.zero])
+        # As the column's type holds them: they may have no float32 of their own.
+        low, high = self.form.read(self.form.write(Numbers(bounds, np.zeros(2, np.int8)))).values
+        known = (numbers.values >= low) & (numbers.values <= high) & numbers.present
+        unknown: np.ndarray = ~(known | (numbers.state == 1) | np.isin(numbers.state, self.special))
+        return unknown
+
     def value_range(self) -> ValueRange:
         """Returns the protected bounds."""
         if self.high < self.low:

@@ -120,6 +120,16 @@ class LatLongCodec(Codec):
             return texts
         return pc.if_else(pa.array(codes[:, 0] == 0), pa.scalar(None, self.kind), texts)
 
+    def unknown(self, column: pa.Array) -> np.ndarray:
+        """Says which places lie outside of the protected corners, rounded outwards."""
+        points, valid = _read(column)
+        if not self.bounds:
+            return valid
+        room = 10.0**-self.digits
+        low, high = np.array(self.bounds[::2]) - room, np.array(self.bounds[1::2]) + room
+        unknown: np.ndarray = valid & ~((points >= low) & (points <= high)).all(1)
+        return unknown
+
     def value_range(self) -> ValueRange:
         """Returns the protected corners."""
         if not self.bounds:

@@ -76,6 +76,28 @@ def test_seeds_are_kept_and_their_gaps_filled(sampler: Sampler) -> None:
     assert pc.mean(pc.equal(pa.array(rows["amount"].to_pylist()[::3]), 0)).as_py() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("encoding", "known", "unknown"),
+    [
+        ("TABULAR_NUMERIC_DIGIT", "150", "9000"),
+        ("TABULAR_LAT_LONG", "48.20,16.30", "-33.87,151.21"),
+        ("TABULAR_CHARACTER", "A7", "A77"),
+        ("TABULAR_CHARACTER", "B7", "X7"),
+    ],
+)
+def test_seeds_of_parts_must_be_of_what_was_learnt(encoding: str, known: str, unknown: str) -> None:
+    rng = np.random.default_rng(0)
+    texts = {
+        "TABULAR_NUMERIC_DIGIT": [str(number) for number in rng.integers(100, 200, 400)],
+        "TABULAR_LAT_LONG": [f"{48 + a:.2f},{16 + b:.2f}" for a, b in rng.random((400, 2))],
+        "TABULAR_CHARACTER": [f"{'AB'[number % 2]}{number % 10}" for number in range(400)],
+    }[encoding]
+    model = engine.fit(pa.table({"part": texts}), encodings={"part": encoding}, max_minutes=0.01)
+    assert engine.sample(model, seeds=[{"part": known}])["part"].to_pylist() == [known]
+    with pytest.raises(InvalidArgument, match=unknown):
+        engine.sample(model, seeds=[{"part": known}, {"part": unknown}])
+
+
 def test_unknown_seed_values_are_named(sampler: Sampler) -> None:
     with pytest.raises(InvalidArgument, match="purple"):
         rows_of(sampler, SampleRequest(seeds=pa.table({"color": ["purple"]})))

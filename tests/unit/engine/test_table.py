@@ -135,3 +135,8 @@ def test_subjects_without_an_id_are_one() -> None:
 def test_subjects_that_do_not_fit_the_rows_are_refused(table: pa.Table, subjects: Any) -> None:
     with pytest.raises(InvalidArgument, match="one id per row"):
         analyze(table, subjects=subjects)
+
+
+def test_an_unknown_way_to_replace_rare_categories_is_refused(table: pa.Table) -> None:
+    with pytest.raises(InvalidArgument, match="'DROP' is unknown; take CONSTANT or SAMPLE"):
+        analyze(table, options=AnalyzeOptions(rare_category_replacement_method="DROP"))
