@@ -111,7 +111,7 @@ class _Training:
         """Returns the decay to begin with.
 
         Where too few rows validate for the decay to follow them, a training on half of the rows, validated on
-        the other half, finds it.
+        the other half, says by how much it is to be more than what is usual for so many codes and rows.
         """
         task, rows = self.task, len(self.rows)
         first = first_strength(rows, cardinalities)
@@ -123,7 +123,8 @@ class _Training:
         pilot = _Training(replace(task, config=config, start=None, checkpoint=None))
         for _ in pilot.run():
             pass
-        return pilot.state.weight_decay * first / first_strength(len(pilot.rows), cardinalities)
+        found = pilot.state.weight_decay / first_strength(len(pilot.rows), cardinalities)
+        return first * max(found, 1.0)
 
     def _plan(self, total_steps: float) -> None:
         self.state.total_steps = max(1, math.ceil(total_steps))

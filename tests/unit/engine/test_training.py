@@ -212,4 +212,4 @@ def test_few_rows_are_held_down_as_a_pilot_on_half_of_them_says() -> None:
     piloted, formula = strengths(noise)
     assert piloted > 1.5 * formula  # there is nothing to learn but the rows themselves
     piloted, formula = strengths(np.stack([one] * 6, 1))
-    assert piloted < formula  # whatever is learnt is true of all rows
+    assert piloted == pytest.approx(formula, rel=0.1)  # whatever is learnt is true of all rows
