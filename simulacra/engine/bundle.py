@@ -45,7 +45,7 @@ class Bundle:
 
     def network(self) -> Network:
         """Returns the network with these weights."""
-        network = Network(self.config, torch.Generator())
+        network = Network(self.config)
         network.load_state_dict(dict(self.weights))
         return network
 

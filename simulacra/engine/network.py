@@ -116,14 +116,14 @@ class Network(nn.Module):
     def __init__(
         self,
         config: NetworkConfig,
-        generator: torch.Generator,
+        generator: torch.Generator | None = None,
         places: Sequence[np.ndarray | None] | None = None,
     ) -> None:
-        """Makes a network with random weights.
+        """Makes a network.
 
         Args:
             config: Its shape.
-            generator: Draws the weights.
+            generator: Draws the weights; without it they are 0, to be loaded.
             places: For training: the order of each target's codes, see `smooth`.
         """
         super().__init__()
@@ -146,6 +146,8 @@ class Network(nn.Module):
         self.register_buffer("spread", spread, persistent=False)
 
         def normal(name: str, scale: float) -> nn.Parameter:
+            if generator is None:
+                return zeros(name)
             return nn.Parameter(torch.randn(shapes[name], generator=generator) * scale)
 
         def zeros(name: str) -> nn.Parameter:
