@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from simulacra.engine.codecs import CategoricalCodec, DiscreteCodec
+from simulacra.engine.computing import computing
 from simulacra.engine.controls import encode_seeds, first_of, position_of, require_flexible
 from simulacra.engine.sampling import Sampler
 from simulacra.errors import InvalidArgument
@@ -40,9 +41,10 @@ def log_prob(sampler: Sampler, table: pa.Table) -> np.ndarray:
     targets = [t for t in np.argsort(ranks).tolist() if names[bundle.config.columns[t]] in present]
     result = np.zeros(len(codes))
     batch = max(1, min(_BATCH, _BATCH_SCORES // max(bundle.config.cardinalities)))
-    for start in range(0, len(codes), batch):
-        part = torch.from_numpy(codes[start : start + batch]).long()
-        result[start : start + batch] = _sum(sampler, part, targets, ranks).numpy()
+    with computing(torch.get_num_threads()):
+        for start in range(0, len(codes), batch):
+            part = torch.from_numpy(codes[start : start + batch]).long()
+            result[start : start + batch] = _sum(sampler, part, targets, ranks).numpy()
     return result
 
 

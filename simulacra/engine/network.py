@@ -21,6 +21,8 @@ from simulacra.engine.smooth import Smooth
 __all__ = ["Conditional", "Network", "NetworkConfig"]
 
 _MASKED = -1e4
+# So that products have few shapes, embeddings are read in steps, and small heads are filled up.
+_READ, _WRITTEN = 64, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,8 @@ class Conditional:
         self._rows = {target: row for row, target in enumerate(network.order.tolist())}
         self._sources = network.sources.tolist()
         self._spans = network.config.spans()
+        self._heads = [_filled(head) for head in network.heads]
+        self._biases = [_filled(bias) for bias in network.head_biases]
 
     def empty(self, rows: int) -> Known:
         """Returns the state of rows of which nothing is known."""
@@ -332,7 +336,7 @@ class Conditional:
     def learn(self, known: Known, target: int, codes: Tensor, rows: Tensor | None = None) -> None:
         """Adds the codes of a target, of all rows or of some."""
         network = self._network
-        embedded = network.embeddings[codes + network.offsets[target]]
+        embedded = functional.embedding(codes + network.offsets[target], network.embeddings)
         if self._sources:
             of_target = known.embedded[target]
         else:
@@ -361,14 +365,18 @@ class Conditional:
         if self._sources:
             seen = torch.cat([known.embedded[source] for source in self._sources[row]], 1)
         else:
-            seen = known.embedded[:, : known.end]
+            seen = known.embedded[:, : -(-known.end // _READ) * _READ]
         hidden = torch.addmm(network.input_bias[row], seen, network.input[row, : seen.shape[1]])
         if network.config.shared:
             shared = (known.shared + network.shared_bias[row]).relu_()
             hidden = torch.addmm(hidden, shared, network.shared_out[row])
         hidden = hidden.relu_()
-        hidden = hidden + torch.addmm(network.middle_bias[row], hidden, network.middle[row]).relu_()
+        hidden = torch.addmm(network.middle_bias[row], hidden, network.middle[row]).relu_().add_(hidden)
         number, place = self._places[target]
-        size = network.config.cardinalities[target]
-        bias = network.head_biases[number][place, :, :size]
-        return torch.addmm(bias, hidden, network.heads[number][place, :, :size])
+        logits = torch.addmm(self._biases[number][place], hidden, self._heads[number][place])
+        return logits[:, : network.config.cardinalities[target]]
+
+
+def _filled(weights: Tensor) -> Tensor:
+    """Returns weights whose last dimension is filled up with zeros, if it is small."""
+    return functional.pad(weights, (0, max(0, _WRITTEN - weights.shape[-1])))

@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from simulacra.engine import memory
 from simulacra.engine.bundle import Bundle
 from simulacra.engine.codecs.arrow import plain, restored, working_type
+from simulacra.engine.computing import computing
 from simulacra.engine.controls import (
     BLOCK_ROWS,
     UNKNOWN,
@@ -26,8 +29,9 @@ from simulacra.engine.network import Conditional, Known
 
 __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
 
-_SMALL_BLOCK = 32
+_SMALL_BLOCK, _STEP = 32, 256
 _FEW_ROWS = 1024  # a second thread gains nothing on so few, and loses much on a busy machine
+_FEW_CODES = 16  # torch's softmax takes twice as long for 8 codes as for 16
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
 _GOLDEN = (5**0.5 - 1) / 2
@@ -55,27 +59,32 @@ class Sampler:
             InvalidArgument: A control or a seed value is not possible; the error names it.
         """
         plan = make_plan(self.bundle, request)
-        rows = request.total
-        last = block_count(rows) if request.last_block is None else min(request.last_block, block_count(rows))
-        before = torch.get_num_threads()
+        last = block_count(request.total)
+        if request.last_block is not None:
+            last = min(request.last_block, last)
+        blocks = range(request.first_block, last)
+        with memory.kept(trim=False):
+            yield from self._batches(request, plan, blocks, threads or torch.get_num_threads())
+
+    def _batches(
+        self, request: SampleRequest, plan: Plan, blocks: range, threads: int
+    ) -> Iterator[pa.RecordBatch]:
         parity: Parity | None = None
         before_block = np.zeros(0, np.int64)
-        for block in range(request.first_block, last):
-            few = rows - block * BLOCK_ROWS <= _FEW_ROWS
-            torch.set_num_threads(1 if few else threads or before)
-            try:
+        for block in blocks:
+            rest = request.total - block * BLOCK_ROWS
+            few = rest <= _FEW_ROWS
+            with computing(1 if few else threads, large=not few):
                 if plan.fair is not None and parity is None:
                     parity = self._parity(request, plan)
                     before_block = self._members_before(request, plan, block, parity)
                 codes, rng = self._codes_of(request, plan, block)
                 if parity is not None:
-                    wanted = codes[: rows - block * BLOCK_ROWS]
+                    wanted = codes[:rest]
                     members = parity.count(wanted)
                     self._make_fair(wanted, request, plan, block, parity, before_block)
                     before_block = before_block + members
                 table = self._table(codes, rng, request, block)
-            finally:
-                torch.set_num_threads(before)
             yield from table.combine_chunks().to_batches()
 
     def _codes_of(
@@ -84,7 +93,7 @@ class Sampler:
         """Returns the codes of a block, those beyond its rows included, and its random numbers."""
         start = block * BLOCK_ROWS
         wanted = min(BLOCK_ROWS, request.total - start)
-        size = max(_SMALL_BLOCK, 1 << (max(wanted, 1) - 1).bit_length())
+        size = max(_SMALL_BLOCK, min(1 << (max(wanted, 1) - 1).bit_length(), -(-wanted // _STEP) * _STEP))
         rng = _random(request, block)
         given = None
         if plan.known is not None:
@@ -201,15 +210,19 @@ class Sampler:
             if ranks[target] * self.bundle.config.levels // len(ranks) > level:
                 level = ranks[target] * self.bundle.config.levels // len(ranks)
                 self.conditional.advance(known)
-            have = codes[target] >= 0
-            if have.all():
+            have = None if given is None else codes[target] >= 0
+            if have is not None and have.all():
                 continue
             drawn = self._drawn(known, target, numbers, plan, request)
             if self._absent_with_null(target):
                 drawn = torch.where(codes[self._first_part[target]] == 0, 0, drawn)
-            missing = (~have).nonzero()[:, 0] if have.any() else None
-            codes[target] = torch.where(have, codes[target], drawn)
-            self.conditional.learn(known, target, drawn if missing is None else drawn[missing], missing)
+            if have is None or not have.any():
+                codes[target] = drawn
+                self.conditional.learn(known, target, drawn)
+            else:
+                missing = (~have).nonzero()[:, 0]
+                codes[target, missing] = drawn[missing]
+                self.conditional.learn(known, target, drawn[missing], missing)
         return codes.t().numpy()
 
     def _drawn(
@@ -241,7 +254,8 @@ class Sampler:
         ragged = self.bundle.codec.codecs[part.column].ragged
         if plan.rebalanced is not None and plan.rebalanced[0] == target:
             logits = _shares(logits, plan.rebalanced[1])
-        logits[:, plan.forbidden[target]] = -torch.inf
+        if len(plan.forbidden[target]):
+            logits[:, plan.forbidden[target]] = -torch.inf
         if self._absent_with_null(target) and not ragged and part.cardinality > 1:
             logits[:, 0] = -torch.inf
         return logits
@@ -277,6 +291,9 @@ def _draw(logits: Tensor, uniform: Tensor, request: SampleRequest) -> Tensor:
         return logits.argmax(1)
     if temperature != 1:  # the highest is 0, so that a tiny temperature makes no infinity of it
         logits = (logits - logits.max(1, keepdim=True).values) / temperature
+    size = logits.shape[1]
+    if size < _FEW_CODES:
+        logits = functional.pad(logits, (0, _FEW_CODES - size), value=-torch.inf)
     weights = torch.softmax(logits, 1)
     if top_p < 1:
         ordered, index = weights.sort(1, descending=True)
@@ -285,11 +302,8 @@ def _draw(logits: Tensor, uniform: Tensor, request: SampleRequest) -> Tensor:
     if request.systematic:
         uniform = _evenly(weights, uniform)
     cumulative = weights.cumsum(1)
-    total = cumulative[:, -1]
-    thresholds = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros(())))
-    return torch.searchsorted(cumulative, thresholds[:, None], right=True)[:, 0].clamp_(
-        max=logits.shape[1] - 1
-    )
+    thresholds = uniform[:, None] * cumulative[:, -1:]  # numbers are at most 1 - 2^-24: less than the sum
+    return torch.searchsorted(cumulative, thresholds, right=True)[:, 0].clamp_(max=size - 1)
 
 
 def _random(request: SampleRequest, block: int) -> np.random.Generator:

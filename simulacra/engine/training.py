@@ -14,6 +14,7 @@ from simulacra.engine import choices, memory
 from simulacra.engine.adam import Adam
 from simulacra.engine.bundle import FORMAT_VERSION, Bundle
 from simulacra.engine.checkpoint import TrainingState, pack, unpack
+from simulacra.engine.computing import computing
 from simulacra.engine.decay import Decay, first_strength
 from simulacra.engine.network import Network
 from simulacra.engine.split import split_holdout
@@ -42,13 +43,8 @@ def train(task: TrainingTask) -> Iterator[TrainProgress]:
         TrainingDataInsufficient: There are no rows.
         InvalidArgument: A limit of the config is not positive, or the start bundle does not fit.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, task.config.threads))
-    try:
-        with memory.kept():
-            yield from _Training(task).run()
-    finally:
-        torch.set_num_threads(threads)
+    with computing(task.config.threads), memory.kept():
+        yield from _Training(task).run()
 
 
 class _Training:

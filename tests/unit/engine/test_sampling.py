@@ -8,6 +8,7 @@ import torch
 
 from simulacra import engine
 from simulacra.engine import BLOCK_ROWS, Bundle, Fairness, Rebalancing, Sampler, SampleRequest, block_count
+from simulacra.engine.controls import make_plan
 from simulacra.errors import InvalidArgument
 
 ROWS = 2 * BLOCK_ROWS + 100
@@ -125,6 +126,25 @@ def test_rebalancing_gives_the_wished_shares(sampler: Sampler) -> None:
 def test_imputed_columns_have_no_nulls(sampler: Sampler, whole: pa.Table) -> None:
     assert whole["color"].null_count > 0
     assert rows_of(sampler, SampleRequest(2000, imputation=("color",)))["color"].null_count == 0
+
+
+class Highest(np.random.Generator):
+    """Draws the highest number below 1, always."""
+
+    def random(self, size: tuple[int, ...], dtype: type) -> np.ndarray:  # type: ignore[override]
+        return np.full(size, np.nextafter(dtype(1), dtype(0)), dtype)
+
+
+def test_the_highest_number_draws_nothing_impossible(sampler: Sampler) -> None:
+    request = SampleRequest(BLOCK_ROWS, imputation=("color",), seeds=None, temperature=1.3)
+    plan, rng = make_plan(sampler.bundle, request), np.random.default_rng(0)
+    known = sampler.codes(BLOCK_ROWS, rng, plan, None, request)  # so that the distributions differ
+    for target, size in enumerate(sampler.bundle.config.cardinalities):
+        given, allowed = known.copy(), size // 2
+        given[:, target] = -1
+        plan.forbidden[target] = list(range(allowed, size))
+        codes = sampler.codes(BLOCK_ROWS, Highest(np.random.PCG64(0)), plan, given, request)
+        assert codes[:, target].max() < max(allowed, 1)
 
 
 def test_temperature_zero_is_the_likeliest_row(sampler: Sampler) -> None:
