@@ -22,7 +22,7 @@ def judge(training: Path, holdout: Path, synthetic: Path, *, seed: int = 0) -> d
     The ceiling is the accuracy of the real holdout. Accuracy is measured against both halves together.
     """
     frames = [pd.read_parquet(path) for path in (training, holdout, synthetic)]
-    found = evaluate(*frames, reference=Reference.ORIGINAL, seed=seed)
+    found = evaluate(*frames, reference=Reference.ORIGINAL, seed=seed, embed=False)
     kinds = {name: getattr(found.marginals, name) for name in ("univariate", "bivariate", "trivariate")}
     kinds = {name: scores for name, scores in kinds.items() if scores}
     accuracy = {k: statistics.fmean(score.accuracy for score in scores) for k, scores in kinds.items()}

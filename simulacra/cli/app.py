@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from simulacra.cli.controls import Config, SeedRows, controls
 from simulacra.cli.options import Address, ApiKey, DataDir, Json, client
 from simulacra.cli.output import EXIT_CODES_HELP, ExitCode, handles_errors, note, print_json
 from simulacra.cli.resources import add_resource_commands
@@ -210,8 +211,13 @@ def watch(
 @handles_errors
 def probe(
     generator: Annotated[str, typer.Argument(help="The generator's id.")],
-    size: Annotated[int, typer.Option("--rows", "--size", min=1, help="Rows of each table.")] = 10,
+    size: Annotated[
+        int | None,
+        typer.Option("--rows", "--size", min=1, help="Rows of each table. By default 10, or the rows given."),
+    ] = None,
     seed: Seed = None,
+    seed_rows: SeedRows = None,
+    config: Config = None,
     address: Address = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -220,8 +226,11 @@ def probe(
     """Shows a few synthetic rows of a trained generator."""
     from simulacra.cli.frames import records_of, show_frame
 
+    if size is None and seed_rows is None and config is None:
+        size = 10
+    wanted = controls(config, seed_rows, seed)
     with client(address, api_key, data_dir) as simulacra:
-        frames = simulacra.probe(generator, size=size, seed=seed, return_type="dict")
+        frames = simulacra.probe(generator, size=size, return_type="dict", **wanted)
     assert isinstance(frames, dict)
     if as_json:
         print_json({name: records_of(frame) for name, frame in frames.items()})
@@ -239,6 +248,8 @@ def generate(
         int | None, typer.Option(min=1, help="Rows of each subject table. By default as many as its source.")
     ] = None,
     seed: Seed = None,
+    seed_rows: SeedRows = None,
+    config: Config = None,
     name: Annotated[str | None, typer.Option(help="The synthetic dataset's name.")] = None,
     deliver_to: Annotated[
         str | None, typer.Option(metavar="CONNECTOR", help="The id of a DESTINATION connector to write to.")
@@ -269,9 +280,10 @@ def generate(
             "overwrite_tables": overwrite,
             "append_to_tables": append,
         }
+    wanted = controls(config, seed_rows, seed)
     with client(address, api_key, data_dir) as simulacra:
         dataset = simulacra.generate(
-            generator, size=rows, seed=seed, name=name, delivery=delivery, progress_bar=not as_json
+            generator, size=rows, name=name, delivery=delivery, progress_bar=not as_json, **wanted
         )
         dataset.refresh()
     show(dataset, as_json=as_json)

@@ -205,6 +205,43 @@ def test_sigterm_ends_a_command_and_removes_what_it_was_given(tmp_path: Path) ->
     assert not folders[0].exists()
 
 
+def configuration(**controls: object) -> str:
+    return json.dumps({"tables": [{"name": "people", "configuration": controls}]})
+
+
+def test_a_file_says_how_rows_are_sampled(cli: Cli, generator_id: str, tmp_path: Path) -> None:
+    file = tmp_path / "controls.json"
+    graz = {"column": "city", "probabilities": {"Graz": 1.0}}
+    imputed = {"columns": ["children"]}
+    file.write_text(configuration(sample_size=30, rebalancing=graz, imputation=imputed))
+    rows = cli.json("probe", generator_id, "--config", str(file))["people"]
+    assert len(rows) == 30
+    assert {row["city"] for row in rows} == {"Graz"}
+    assert all(row["children"] is not None for row in rows)
+    made = cli.json("generate", generator_id, "--config", str(file), "--rows", "12")
+    assert made["tables"][0]["total_rows"] == 12
+
+    file.write_text(configuration(rebalancing={"column": "town", "probabilities": {"Graz": 1.0}}))
+    assert cli("probe", generator_id, "--config", str(file)) == ExitCode.INVALID_INPUT
+    assert "rebalancing.column" in cli.err
+    assert '"town"' in cli.err
+
+
+def test_rows_are_completed(cli: Cli, generator_id: str, tmp_path: Path) -> None:
+    known = pd.DataFrame({"city": ["Graz", "Linz", "Wien"], "age": [20, 40, 60]})
+    file = tmp_path / "known.csv"
+    known.to_csv(file, index=False)
+    first = cli.json("probe", generator_id, "--seed-rows", str(file), "--seed", "3")["people"]
+    assert [(row["city"], row["age"]) for row in first] == [("Graz", 20), ("Linz", 40), ("Wien", 60)]
+    assert set(first[0]) == set(people(1).columns)
+    again = cli.json("probe", generator_id, "--seed-rows", str(file), "--seed", "3")["people"]
+    other = cli.json("probe", generator_id, "--seed-rows", str(file), "--seed", "4")["people"]
+    assert first == again != other
+    file.write_text("city,age\nParis,20\n")
+    assert cli("probe", generator_id, "--seed-rows", str(file)) == ExitCode.INVALID_INPUT
+    assert "'Paris'" in cli.err
+
+
 @pytest.mark.postgres
 def test_a_dataset_is_generated_and_delivered(
     cli: Cli, client: Simulacra, generator_id: str, postgres_server: PostgresServer

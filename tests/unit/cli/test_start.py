@@ -109,6 +109,22 @@ def test_wrong_places_are_refused_before_anything_starts(
     assert words in err
 
 
+@pytest.mark.parametrize("command", ["generate", "probe"])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is not JSON"), ("[1]", "no JSON object but a list"), (None, "cannot be read")]
+)
+def test_a_configuration_is_a_json_object(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, text: str | None, words: str
+) -> None:
+    file = tmp_path / "config.json"
+    if text is not None:
+        file.write_text(text)
+    code, out, err = run(capsys, command, "g", "--config", str(file))
+    assert (code, out) == (ExitCode.INVALID_INPUT, "")
+    assert "--config" in err
+    assert words in " ".join(err.split())
+
+
 def test_errors_are_json_on_standard_output_when_asked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
