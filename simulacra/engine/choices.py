@@ -11,6 +11,7 @@ from simulacra.engine.task import TrainingTask
 __all__ = ["batch_size", "network_config", "planned_steps", "threads"]
 
 _FEW_ROWS = 3000
+_DROPOUT = 0.5
 _LEAST_STEPS, _MOST_EPOCHS = 800, 100
 _SHARED_STEP = 2000
 _READ_ALL = 320
@@ -25,11 +26,12 @@ def batch_size(rows: int) -> int:
 
 
 def planned_steps(rows: int, steps_per_epoch: int) -> int:
-    """Returns the steps to plan: 7.5 epochs of 20,000 rows, more of fewer and fewer of more.
+    """Returns the steps to plan: 9.5 epochs of 20,000 rows, more of fewer and fewer of more.
 
     Few rows need their 800 steps too, unless they are 100 epochs.
     """
-    steps = steps_per_epoch * np.clip(7.5 * (20_000 / max(rows, 1)) ** 0.3, 3, 40)
+    times = 20_000 / max(rows, 1)
+    steps = steps_per_epoch * np.clip(9.5 * times ** (0.3 if times < 1 else 0.15), 3, 40)
     least = min(_LEAST_STEPS, _MOST_EPOCHS * steps_per_epoch) if rows < _FEW_ROWS else 0
     return max(int(steps), least)
 
@@ -61,7 +63,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
         embedding=embedding,
         widths=() if wide else widths,
         hidden=config.hidden or (32 if small else 64),
-        dropout=config.dropout if config.dropout is not None else (0.5 if small else 0.0),
+        dropout=config.dropout if config.dropout is not None else _DROPOUT,
         sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
         shared=shared if wide else 0,
     )

@@ -34,7 +34,7 @@ class NetworkConfig:
         columns: Which column each sub-column belongs to, ascending.
         embedding: Width of each sub-column's embedding, at most.
         hidden: Width of each target's layers.
-        dropout: Share of hidden units that are dropped in training.
+        dropout: Share of hidden units that are dropped in training, at first.
         sources: The sub-columns that each target reads directly, as many for each; empty: each reads all.
         shared: Width of the additive state; 0: there is none.
         levels: Steps in which the additive state advances along an order.
@@ -196,7 +196,7 @@ class Network(nn.Module):
                 smoothed = counts[target].double() + 0.5
                 bias[place, 0, : len(smoothed)] = (smoothed / smoothed.sum()).log().float()
 
-    def nll(self, codes: Tensor, ranks: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def nll(self, codes: Tensor, ranks: Tensor, kept: Tensor | None = None) -> Tensor:
         """Returns the negative log-likelihood of each target in nats, `(targets, batch)`.
 
         The rows of the result follow `order`.
@@ -204,18 +204,23 @@ class Network(nn.Module):
         Args:
             codes: `(batch, targets)` int64.
             ranks: Place of each target in its row's order, `(batch, targets)`; a target sees those before it.
-            generator: Draws the dropout; without it nothing is dropped.
+            kept: What hidden units are multiplied by, `(batch, hidden)`; see `kept_units`.
         """
         losses = []
-        for logits, group in zip(self._logits(codes, ranks, generator), self.groups, strict=True):
+        for logits, group in zip(self._logits(codes, ranks, kept), self.groups, strict=True):
             wanted = codes.t()[group]
             flat = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
             losses.append(flat.view(wanted.shape))
         return torch.cat(losses)
 
-    def _logits(
-        self, codes: Tensor, ranks: Tensor, generator: torch.Generator | None = None
-    ) -> Iterator[Tensor]:
+    def kept_units(self, rows: int, dropout: float, generator: torch.Generator) -> Tensor | None:
+        """Draws which units of each row to drop, the same of all targets: 0, the others 1 / (1 - dropout)."""
+        if dropout <= 0:
+            return None
+        drawn = torch.empty(rows, self.config.hidden).bernoulli_(1 - dropout, generator=generator)
+        return drawn.div_(1 - dropout).to(self.offsets.device)
+
+    def _logits(self, codes: Tensor, ranks: Tensor, kept: Tensor | None = None) -> Iterator[Tensor]:
         """Yields the unnormalised log-probabilities of each group of targets, `(group, batch, codes)`."""
         smooth = self.smooth
         table = self.embeddings if smooth is None else smooth.embeddings(self.embeddings)
@@ -224,10 +229,8 @@ class Network(nn.Module):
         if self.config.shared:
             hidden = torch.baddbmm(hidden, self._shared(embedded, ranks), self.shared_out)
         hidden = hidden.relu_()
-        if generator is not None and self.config.dropout > 0:
-            keep = 1 - self.config.dropout
-            kept = torch.empty(hidden.shape).bernoulli_(keep, generator=generator).div_(keep)
-            hidden = hidden * kept.to(hidden.device)
+        if kept is not None:
+            hidden = hidden * kept
         hidden = hidden + torch.baddbmm(self.middle_bias, hidden, self.middle).relu_()
         parts = torch.split(hidden, [len(group) for group in self.groups])
         for number, (part, free, bias) in enumerate(zip(parts, self.heads, self.head_biases, strict=True)):

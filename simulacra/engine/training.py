@@ -25,6 +25,7 @@ __all__ = ["train"]
 
 _DECAY_FROM = 0.3
 _WARM_UP = 30
+_STAYING = 5000  # rows, of which dropout stays what it is
 _EMA = 0.99
 _LOOKS = 8  # at least so often validation rows are looked at
 _FITTED_SHARE = 10  # fitting the biases passes over a tenth of as many rows as the training did, at most
@@ -177,7 +178,9 @@ class _Training:
         state, network = self.state, self.network
         generator = self._generator("step", state.step)
         codes = self.rows[chosen].long()
-        loss = network.nll(codes, self._ranks(len(codes), rate, generator), generator).sum(0).mean()
+        ranks = self._ranks(len(codes), rate, generator)
+        kept = network.kept_units(len(codes), self._dropout(rate), generator)
+        loss = network.nll(codes, ranks, kept).sum(0).mean()
         self.optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         self.decay.apply(rate * state.weight_decay)
@@ -203,6 +206,16 @@ class _Training:
         drawn = torch.rand(free, int(columns[-1]) + 1, generator=generator)[:, columns]
         places = drawn.argsort(dim=1, stable=True).argsort(dim=1)  # the parts of a column keep their sequence
         return torch.cat([ranks[free:], places.to(ranks.device)])
+
+    def _dropout(self, rate: float) -> float:
+        """Returns the share of hidden units to drop: with many rows it falls as the learning rate does.
+
+        In the end all units are there, as in sampling; the fewer the rows, the more stays dropped, since what
+        is learnt by heart is learnt then.
+        """
+        last = min(1.0, _STAYING / len(self.rows)) ** 2
+        share = min(1.0, rate / self.task.config.learning_rate)
+        return self.network.config.dropout * (last + (1 - last) * share)
 
     def _rate(self, done: float) -> float:
         """Returns the learning rate: warm-up, constant, then linear to zero at the end of the plan."""

@@ -15,7 +15,7 @@ from simulacra.engine.codecs.protection import Protection
 __all__ = ["CharacterCodec", "is_formatted"]
 
 _MAX_LENGTH = 50
-_LONGEST_CODE, _MOST_LENGTHS = 36, 3
+_LONGEST_CODE, _MOST_LENGTHS, _MOST_ODD = 36, 3, 0.01
 _END = 0
 _CLASSES = (
     string.digits,
@@ -179,6 +179,8 @@ class CharacterCodec(Codec):
 def is_formatted(column: pa.Array, rare: float, rule: Protection) -> bool:
     """Says whether text is codes: nearly all values rare, short, without blanks, of about the same length.
 
+    A hundredth of the values, or those of a few subjects, may be otherwise.
+
     Args:
         column: The values.
         rare: Share of the values that would be rare as categories.
@@ -192,7 +194,7 @@ def is_formatted(column: pa.Array, rare: float, rule: Protection) -> bool:
     distinct, numbers = np.unique(lengths, return_inverse=True)
     kept = distinct[np.argsort(-rule.count(numbers, len(distinct)), kind="stable")[:_MOST_LENGTHS]]
     odd = blank | (lengths > _LONGEST_CODE) | ~np.isin(lengths, kept)
-    return rule.shared_by_few(np.flatnonzero(odd))
+    return bool(odd.mean() <= _MOST_ODD) or rule.shared_by_few(np.flatnonzero(odd))
 
 
 def _points(column: pa.Array, width: int) -> np.ndarray:

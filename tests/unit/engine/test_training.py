@@ -85,7 +85,9 @@ def test_a_resumed_training_ends_with_the_same_weights(codec: TableCodec, codes:
     assert same_weights(expected, resumed)
 
 
-LARGE = TrainingConfig(max_epochs=6, threads=1, checkpoint_seconds=0.0, hidden=32, learning_rate=0.03)
+LARGE = TrainingConfig(
+    max_epochs=6, threads=1, checkpoint_seconds=0.0, hidden=32, dropout=0.0, learning_rate=0.03
+)
 
 
 @pytest.fixture(scope="module")
