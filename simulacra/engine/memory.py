@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 __all__ = ["kept"]
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # M_TRIM_THRESHOLD and so on of malloc.h
 _KEPT = 1 << 30
+_MAPPINGS = 65536  # glibc's default
 _FROM_HEAP = 32 << 20  # glibc's own limit
 
 
@@ -30,6 +31,7 @@ def kept(*, trim: bool = True) -> Iterator[None]:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)
         libc.mallopt(_MMAP_THRESHOLD, _FROM_HEAP)
+        libc.mallopt(_MMAP_MAX, 0)  # what is larger than that comes from the heap too
     except (OSError, AttributeError):
         yield
         return
@@ -37,5 +39,6 @@ def kept(*, trim: bool = True) -> Iterator[None]:
         yield
     finally:
         libc.mallopt(_TRIM_THRESHOLD, 2 * _FROM_HEAP)
+        libc.mallopt(_MMAP_MAX, _MAPPINGS)
         if trim:
             libc.malloc_trim(0)
