@@ -8,12 +8,12 @@ from simulacra.engine.association import strongest_sources
 from simulacra.engine.network import NetworkConfig
 from simulacra.engine.task import TrainingTask
 
-__all__ = ["batch_size", "network_config", "planned_steps", "threads"]
+__all__ = ["batch_size", "is_large", "network_config", "planned_steps"]
 
 _FEW_ROWS = 3000
 _DROPOUT = 0.5
 _LEAST_STEPS, _MOST_EPOCHS = 800, 100
-_SHARED_STEP = 2000
+_LARGE_STEP = 2000
 _READ_ALL = 320
 _WIDE = 128
 _SOURCES, _SHARED = 16, 64
@@ -36,9 +36,9 @@ def planned_steps(rows: int, steps_per_epoch: int) -> int:
     return max(int(steps), least)
 
 
-def threads(batch: int, targets: int, most: int) -> int:
-    """Returns how many threads a step is worth: small ones gain nothing, and lose much on a busy machine."""
-    return most if batch * targets >= _SHARED_STEP else 1
+def is_large(batch: int, targets: int) -> bool:
+    """Says whether a step is worth threads and oneDNN: small ones lose, most of all on a busy machine."""
+    return batch * targets >= _LARGE_STEP
 
 
 def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:

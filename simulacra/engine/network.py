@@ -382,4 +382,5 @@ class Conditional:
 
 def _filled(weights: Tensor) -> Tensor:
     """Returns weights whose last dimension is filled up with zeros, if it is small."""
-    return functional.pad(weights, (0, max(0, _WRITTEN - weights.shape[-1])))
+    missing = _WRITTEN - weights.shape[-1]
+    return functional.pad(weights, (0, missing)) if missing > 0 else weights

@@ -63,7 +63,7 @@ class Sampler:
         if request.last_block is not None:
             last = min(request.last_block, last)
         blocks = range(request.first_block, last)
-        with memory.kept(trim=False):
+        with memory.kept():
             yield from self._batches(request, plan, blocks, threads or torch.get_num_threads())
 
     def _batches(

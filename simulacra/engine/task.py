@@ -25,7 +25,7 @@ class TrainingConfig:
         learning_rate: Of AdamW, after warm-up.
         embedding: Width of the embeddings.
         hidden: Width of each target's layers.
-        dropout: Share of hidden units dropped.
+        dropout: Share of hidden units dropped, at first.
         sources: Sub-columns that each target of a wide table reads directly.
         shared: Width of a wide table's additive state.
         weight_decay: Of AdamW, on all but the biases: what keeps the network from learning rows by heart.

@@ -44,7 +44,7 @@ def train(task: TrainingTask) -> Iterator[TrainProgress]:
         TrainingDataInsufficient: There are no rows.
         InvalidArgument: A limit of the config is not positive, or the start bundle does not fit.
     """
-    with computing(task.config.threads), memory.kept():
+    with computing(task.config.threads, large=False), memory.kept():
         yield from _Training(task).run()
 
 
@@ -135,9 +135,12 @@ class _Training:
 
     def run(self) -> Iterator[TrainProgress]:
         """Trains to the end of the plan."""
+        large = choices.is_large(self.batch, len(self.network.config.cardinalities))
+        with computing(self.task.config.threads if large else 1, large=large):
+            yield from self._run()
+
+    def _run(self) -> Iterator[TrainProgress]:
         config, state, clock = self.task.config, self.state, self.task.clock
-        targets = len(self.network.config.cardinalities)
-        torch.set_num_threads(choices.threads(self.batch, targets, max(1, config.threads)))
         self._resume()
         state = self.state
         before, started = state.elapsed, self.started
