@@ -25,8 +25,8 @@ def computing(threads: int, *, large: bool = True) -> Iterator[None]:
     """
     before = torch.get_num_threads(), _products.fp32_precision
     torch.set_num_threads(max(1, threads))
-    if large and _exact():
-        _products.fp32_precision = "bf16"
+    if _exact():
+        _products.fp32_precision = "bf16" if large else "ieee"
     try:
         yield
     finally:

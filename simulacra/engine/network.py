@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from simulacra.engine.smooth import Smooth
 
-__all__ = ["Conditional", "Network", "NetworkConfig"]
+__all__ = ["Beginnings", "Conditional", "Network", "NetworkConfig"]
 
 _MASKED = -1e4
 # So that products have few shapes, embeddings are read in steps, and small heads are filled up.
@@ -310,6 +310,46 @@ class Known:
         self.end = 0  # beyond it, a row of embeddings is still empty
         self.shared = shared
         self.pending = torch.zeros_like(shared)
+
+    def repeated(self, times: int) -> "Known":
+        """Returns the state of as many copies of each row, one after the other."""
+        known = Known(self.embedded.repeat_interleave(times, -2), self.shared.repeat_interleave(times, 0))
+        known.end, known.pending = self.end, self.pending.repeat_interleave(times, 0)
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """How rows begin: all combinations of the first targets' codes, as long as they are few.
+
+    What follows depends on nothing else, so it is computed for each of them instead of each row.
+
+    Attributes:
+        known: What is known of each beginning.
+        of: Which beginning each row has; None: each its own.
+    """
+
+    known: Known
+    of: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.known.shared)
+
+    def longer(self, conditional: "Conditional", target: int, size: int, codes: Tensor) -> "Beginnings":
+        """Returns those that are one target longer.
+
+        Args:
+            conditional: The network.
+            target: What comes next.
+            size: Its codes.
+            codes: The code of each row.
+        """
+        assert self.of is not None
+        known = self.known.repeated(size)
+        conditional.learn(known, target, torch.arange(size).repeat(self.count))
+        return Beginnings(known, self.of * size + codes)
 
 
 class Conditional:

@@ -1,7 +1,7 @@
 """Sampling by inverse CDF, target after target, in blocks that depend on the seed and their number alone."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from simulacra.engine import memory
 from simulacra.engine.bundle import Bundle
@@ -24,17 +23,17 @@ from simulacra.engine.controls import (
     SampleRequest,
     make_plan,
 )
+from simulacra.engine.drawing import draw, shares
 from simulacra.engine.fairness import Parity, group_of
-from simulacra.engine.network import Conditional, Known
+from simulacra.engine.network import Beginnings, Conditional, Known
 
 __all__ = ["BLOCK_ROWS", "Fairness", "Rebalancing", "SampleRequest", "Sampler", "block_count"]
 
 _SMALL_BLOCK, _STEP = 32, 256
 _FEW_ROWS = 1024  # a second thread gains nothing on so few, and loses much on a busy machine
-_FEW_CODES = 16  # torch's softmax takes twice as long for 8 codes as for 16
+_ROWS_OF_BEGINNING = 16
 _PILOT_BLOCKS = 4
 _MAX_GROUPS = 128
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 def block_count(rows: int) -> int:
@@ -166,7 +165,7 @@ class Sampler:
             rows = self.codes(BLOCK_ROWS, _random(pilot, 1_000_000 + number), free, known, pilot)
             logits = self._logits_of(rows, target, plan)
             if plan.rebalanced is not None and plan.rebalanced[0] == target:
-                logits = _shares(logits, plan.rebalanced[1])
+                logits = shares(logits, plan.rebalanced[1])
             parity.add(logits, group_of(codes, sensitive, group))
         parity.solve()
         return parity
@@ -205,15 +204,20 @@ class Sampler:
         if given is not None:
             codes.copy_(torch.from_numpy(given).t())
             self.learn_given(known, codes.t())
+        beginnings = None
+        if given is None:
+            beginnings = Beginnings(self.conditional.empty(1), torch.zeros(rows, dtype=torch.int64))
         order = sorted(range(len(ranks)), key=ranks.__getitem__)[:last]
         for target, numbers in zip(order, uniform, strict=True):
             if ranks[target] * self.bundle.config.levels // len(ranks) > level:
                 level = ranks[target] * self.bundle.config.levels // len(ranks)
                 self.conditional.advance(known)
+                if beginnings is not None:
+                    self.conditional.advance(beginnings.known)
             have = None if given is None else codes[target] >= 0
             if have is not None and have.all():
                 continue
-            drawn = self._drawn(known, target, numbers, plan, request)
+            drawn = self._drawn(beginnings or Beginnings(known), target, numbers, plan, request)
             if self._absent_with_null(target):
                 drawn = torch.where(codes[self._first_part[target]] == 0, 0, drawn)
             if have is None or not have.any():
@@ -223,17 +227,25 @@ class Sampler:
                 missing = (~have).nonzero()[:, 0]
                 codes[target, missing] = drawn[missing]
                 self.conditional.learn(known, target, drawn[missing], missing)
+            if beginnings is not None:
+                size = self.bundle.config.cardinalities[target]
+                few = beginnings.count * size <= rows // _ROWS_OF_BEGINNING
+                beginnings = beginnings.longer(self.conditional, target, size, drawn) if few else None
         return codes.t().numpy()
 
     def _drawn(
-        self, known: Known, target: int, uniform: Tensor, plan: Plan, request: SampleRequest
+        self, beginnings: Beginnings, target: int, uniform: Tensor, plan: Plan, request: SampleRequest
     ) -> Tensor:
         """Returns a code of a target for each row."""
         if self.bundle.config.cardinalities[target] == 1:
             return torch.zeros(len(uniform), dtype=torch.int64)
         if plan.rebalanced is not None and plan.rebalanced[0] == target:  # its shares are asked for as such
             request = replace(request, temperature=1.0, top_p=1.0)
-        return _draw(self._logits(known, target, plan), uniform, request)
+        if beginnings.of is None:
+            return draw(self._logits(beginnings.known, target, plan), uniform, request)
+        with computing(1, large=False):
+            logits = self._logits(beginnings.known, target, plan)
+        return draw(logits, uniform, request, beginnings.of)
 
     def learn_given(self, known: Known, codes: Tensor) -> None:
         """Adds the codes of some rows, `UNKNOWN` where there is none, to what is known of them."""
@@ -253,57 +265,12 @@ class Sampler:
         part = self.bundle.codec.sub_columns[target]
         ragged = self.bundle.codec.codecs[part.column].ragged
         if plan.rebalanced is not None and plan.rebalanced[0] == target:
-            logits = _shares(logits, plan.rebalanced[1])
+            logits = shares(logits, plan.rebalanced[1])
         if len(plan.forbidden[target]):
             logits[:, plan.forbidden[target]] = -torch.inf
         if self._absent_with_null(target) and not ragged and part.cardinality > 1:
             logits[:, 0] = -torch.inf
         return logits
-
-
-def _shares(logits: Tensor, wished: Mapping[int, float]) -> Tensor:
-    """Returns log-probabilities with given ones for some codes, the others keeping their proportions."""
-    weights = torch.softmax(logits, 1)
-    codes = torch.tensor(list(wished), dtype=torch.int64)
-    weights[:, codes] = 0
-    weights *= max(0.0, 1 - sum(wished.values())) / weights.sum(1, keepdim=True).clamp(min=1e-12)
-    weights[:, codes] = torch.tensor(list(wished.values()), dtype=weights.dtype)
-    return weights.log()
-
-
-def _evenly(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Returns numbers of [0, 1) that are spread evenly over any run of rows with like distributions.
-
-    Rows are sorted by their expected code; multiples of the golden ratio are spread evenly over any run of
-    them, and one random shift, the first row's number, makes each row's number uniform.
-    """
-    order = (weights @ torch.arange(weights.shape[1], dtype=weights.dtype)).argsort(stable=True)
-    steps = torch.arange(len(order), dtype=torch.float64) * _GOLDEN
-    spread = torch.empty_like(uniform)
-    spread[order] = ((steps + uniform[0].double()) % 1).to(uniform.dtype).clamp(max=1 - 2**-24)
-    return spread
-
-
-def _draw(logits: Tensor, uniform: Tensor, request: SampleRequest) -> Tensor:
-    """Draws a code per row by inverting the cumulative distribution."""
-    temperature, top_p = request.temperature, request.top_p
-    if temperature == 0:
-        return logits.argmax(1)
-    if temperature != 1:  # the highest is 0, so that a tiny temperature makes no infinity of it
-        logits = (logits - logits.max(1, keepdim=True).values) / temperature
-    size = logits.shape[1]
-    if size < _FEW_CODES:
-        logits = functional.pad(logits, (0, _FEW_CODES - size), value=-torch.inf)
-    weights = torch.softmax(logits, 1)
-    if top_p < 1:
-        ordered, index = weights.sort(1, descending=True)
-        beyond = ordered.cumsum(1) - ordered >= top_p
-        weights = weights.scatter(1, index, ordered.masked_fill(beyond, 0.0))
-    if request.systematic:
-        uniform = _evenly(weights, uniform)
-    cumulative = weights.cumsum(1)
-    thresholds = uniform[:, None] * cumulative[:, -1:]  # numbers are at most 1 - 2^-24: less than the sum
-    return torch.searchsorted(cumulative, thresholds, right=True)[:, 0].clamp_(max=size - 1)
 
 
 def _random(request: SampleRequest, block: int) -> np.random.Generator:

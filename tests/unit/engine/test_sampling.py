@@ -1,5 +1,7 @@
 """Sampling: same seed, same rows whatever the shards; seeds, controls, and errors that name what is wrong."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -126,6 +128,34 @@ def test_rebalancing_gives_the_wished_shares(sampler: Sampler) -> None:
 def test_imputed_columns_have_no_nulls(sampler: Sampler, whole: pa.Table) -> None:
     assert whole["color"].null_count > 0
     assert rows_of(sampler, SampleRequest(2000, imputation=("color",)))["color"].null_count == 0
+
+
+@pytest.fixture(scope="module")
+def wide(table: pa.Table) -> Sampler:
+    """A model whose targets read a few others and an additive state."""
+    codec = engine.analyze(table)
+    config = engine.TrainingConfig(max_epochs=3, threads=1, sources=2)
+    last = list(engine.train(engine.TrainingTask(codec, codec.encode(table), config)))[-1]
+    assert last.bundle is not None
+    assert last.bundle.config.sources
+    return Sampler(last.bundle)
+
+
+@pytest.mark.parametrize("kind", ["sampler", "wide"])
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"temperature": 0.0}, {"systematic": True}])
+def test_rows_that_begin_alike_are_what_they_would_be_alone(
+    request: pytest.FixtureRequest, kind: str, how: dict[str, Any]
+) -> None:
+    sampler: Sampler = request.getfixturevalue(kind)
+    wish = SampleRequest(BLOCK_ROWS, **how)
+    plan, nothing = (
+        make_plan(sampler.bundle, wish),
+        np.full((BLOCK_ROWS, len(sampler.bundle.config.columns)), -1),
+    )
+    together, alone = (
+        sampler.codes(BLOCK_ROWS, np.random.default_rng(3), plan, given, wish) for given in (None, nothing)
+    )
+    assert (together == alone).all(1).mean() > 0.998  # sums are rounded otherwise
 
 
 class Highest(np.random.Generator):
