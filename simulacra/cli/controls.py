@@ -29,11 +29,15 @@ def controls(config: Path | None, seed_rows: Path | None, seed: int | None) -> d
     """Returns the SDK's arguments `config` and `seed`.
 
     Raises:
-        InvalidArgument: The configuration is no JSON object.
+        InvalidArgument: The configuration is no JSON object, or there is no file of rows.
     """
+    from simulacra.errors import InvalidArgument
+
     given = {} if config is None else _read(config)
     if seed_rows is None:
         return {"config": given, "seed": seed}
+    if not seed_rows.is_file():
+        raise InvalidArgument.of("--seed-rows", f'there is no file "{seed_rows}"')
     return {"config": given if seed is None else given | {"seed": seed}, "seed": seed_rows}
 
 

@@ -22,6 +22,7 @@ def computing(threads: int, *, large: bool = True) -> Iterator[None]:
     Args:
         threads: At least one is used.
         large: Whether products are large enough to gain: each new shape costs some tenths of a millisecond.
+            Those that are not stay with MKL.
     """
     before = torch.get_num_threads(), _products.fp32_precision
     torch.set_num_threads(max(1, threads))

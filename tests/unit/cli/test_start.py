@@ -125,6 +125,16 @@ def test_a_configuration_is_a_json_object(
     assert words in " ".join(err.split())
 
 
+@pytest.mark.parametrize("command", ["generate", "probe"])
+def test_rows_to_complete_are_in_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    for path in (tmp_path / "none.csv", tmp_path):
+        code, out, err = run(capsys, command, "g", "--seed-rows", str(path))
+        assert (code, out) == (ExitCode.INVALID_INPUT, "")
+        assert f'--seed-rows: there is no file "{path}"' in " ".join(err.split())
+
+
 def test_errors_are_json_on_standard_output_when_asked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
