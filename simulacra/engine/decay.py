@@ -1,8 +1,9 @@
 """Weight decay: keeps the network from learning rows by heart where it would, and no more than needed.
 
 Decoupled from the gradient (AdamW: Loshchilov & Hutter, 2019, arXiv 1711.05101). A target of many codes has
-as many more weights to learn the same rows by heart with, so its own weights decay faster. How fast all of
-them do follows, while training, from how well the likelihood tells rows that were learnt from others.
+as many more weights to learn the same rows by heart with, so its own weights decay faster. So do embeddings,
+which tell every target that a row has a rare code. How fast all do follows, while training, from how well the
+likelihood tells rows that were learnt from others.
 """
 
 import math
@@ -18,21 +19,25 @@ __all__ = ["Decay", "first_strength"]
 
 _OWN = ("input", "middle", "shared_out", "heads.")
 _MOST_FACTOR = 3.0
+_EMBEDDINGS = 4.0
 _LEAST, _MOST = 0.3, 14.0
 _GAP, _GAP_OF_FEW = 0.035, 2.6
+_FEW_ROWS = 2000
+_ROWS_PER_COEFFICIENT = 10
 _CONTROL = 4.0
 
 
 def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
-    """Returns the strength to begin with: more for more codes on fewer rows, fitted on eight tables.
+    """Returns the strength to begin with: more for more codes on fewer rows, fitted on some twenty tables.
 
-    Tables of less than some thousand rows keep about this strength, since too few rows validate to say
-    better. In larger ones it only has to be near: started too high, too little is learnt before it falls.
+    Where too few rows validate to say better, which is so in tables of less than about two thousand rows, it
+    stays at least that. In larger ones it only has to be near: started too high, too little is learnt before
+    it falls.
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
     enough = min(4.0, 0.04 * codes**2 / rows)
-    few = min(_MOST, 10.5 * (codes / rows) ** 1.38)
-    return float(max(_LEAST, enough, few))
+    few = 13.0 * codes / rows if rows < _FEW_ROWS else 14.0 * (codes / rows) ** 1.15
+    return float(max(_LEAST, enough, min(_MOST, few)))
 
 
 class Decay:
@@ -41,7 +46,7 @@ class Decay:
     Args:
         network: Its weights are changed in place.
         first: The strength to begin with; it never falls below a third of that.
-        rows: The training rows.
+        rows: Those of the whole table, validation rows too.
     """
 
     def __init__(self, network: Network, first: float, rows: int) -> None:
@@ -61,25 +66,61 @@ class Decay:
             factor = by_target if name.startswith(_OWN) else torch.ones(1, device=device)
             if name.startswith("heads."):
                 factor = by_group[int(name.removeprefix("heads."))]
+            elif name == "embeddings":
+                factor = torch.full((1,), _EMBEDDINGS, device=device)
             self._weights.append(weight.detach())
             self._factors.append(factor.view(-1, *[1] * (weight.dim() - 1)))
+        self._most_amount = 1 / max((float(factor.max()) for factor in self._factors), default=1.0)
 
     def apply(self, amount: float) -> None:
-        """Shrinks each weight by `amount`, the product of learning rate and strength, times its factor."""
-        torch._foreach_addcmul_(self._weights, self._weights, self._factors, -amount)
+        """Shrinks each weight by `amount`, the product of learning rate and strength, times its factor.
 
-    def adapted(self, strength: float, seen: Tensor, held: Tensor, share: float) -> float:
+        No weight is shrunk beyond zero, however high the rate or the strength.
+        """
+        torch._foreach_addcmul_(self._weights, self._weights, self._factors, -min(amount, self._most_amount))
+
+    def adapted(
+        self, strength: float, losses: Sequence[Tensor], surprisals: Sequence[Tensor], share: float
+    ) -> float:
         """Returns the strength to go on with; a gap within its own standard error of what is allowed is left.
 
         Args:
             strength: The one until now.
-            seen: What has been learnt about each of some training rows: its loss now less that at the start.
-            held: The same of validation rows.
+            losses: Of training rows and of validation rows, each `(rows,)`.
+            surprisals: Of the same rows, what each of their codes costs before anything is learnt,
+                `(rows, targets)`.
             share: How much of the whole training has passed since it was adapted before.
         """
-        spread = torch.cat([held, seen]).std().clamp(min=1e-6)
-        gap = ((held.mean() - seen.mean()) / spread).item()
-        error = math.sqrt(1 / len(held) + 1 / len(seen))
+        gap, error = _gap(losses, surprisals)
+        if not math.isfinite(gap):
+            return strength
         nearest = max(gap - error, min(gap + error, self._allowed))
         factor = np.clip(math.exp(_CONTROL * share * (nearest / self._allowed - 1)), 0.75, 1.6)
         return float(np.clip(strength * factor, self._least, _MOST))
+
+
+def _gap(losses: Sequence[Tensor], surprisals: Sequence[Tensor]) -> tuple[float, float]:
+    """Returns by how much less was learnt about validation rows than training rows, and its standard error.
+
+    Both in standard deviations of what was learnt about a row. Rows differ in how surprising their codes are,
+    which says nothing of what was learnt by heart: a regression takes that out (control variates), code by
+    code where rows are enough. Where codes all but tell which rows validate, it would take out the gap too.
+    """
+    loss, known = (torch.cat(list(parts)).double() for parts in (losses, surprisals))
+    held = torch.arange(len(loss), device=loss.device) >= len(losses[0])
+    total = known.sum(1)
+    unlearnt = loss - total
+    spread = unlearnt.std().clamp(min=1e-6)
+    plain = (unlearnt[held].mean() - unlearnt[~held].mean()) / spread
+    plain_error = math.sqrt(1 / len(losses[0]) + 1 / len(losses[1]))
+    if len(loss) < _ROWS_PER_COEFFICIENT * known.shape[1]:
+        known = total[:, None]
+    design = torch.cat([held.double()[:, None], torch.ones_like(total)[:, None], known], 1)
+    squares = design.T @ design
+    ridge = 1e-6 * squares.diagonal().mean() * torch.eye(len(squares), dtype=loss.dtype, device=loss.device)
+    inverse = torch.linalg.inv(squares + ridge)
+    coefficients = inverse @ (design.T @ unlearnt)
+    error = ((inverse[0, 0] * (unlearnt - design @ coefficients).square().mean()).sqrt() / spread).item()
+    if error < plain_error:
+        return (coefficients[0] / spread).item(), error
+    return plain.item(), plain_error

@@ -51,14 +51,15 @@ class AnalyzeOptions:
         value_protection: Whether rare categories and extremes are protected.
         rare_category_replacement_method: CONSTANT (`_RARE_`) or SAMPLE (another category).
         seed: Of the randomised thresholds.
-        max_atoms: Up to how many distinct numbers of a column are each a code of their own.
+        max_atoms: Up to how many distinct numbers of a column are each a code of their own; None is the root
+            of how many subjects have one, between 20 and 100, and 100 without `value_protection`.
         threads: Columns that are worked on at once.
     """
 
     value_protection: bool = True
     rare_category_replacement_method: str = "CONSTANT"
     seed: int = 0
-    max_atoms: int = 100
+    max_atoms: int | None = None
     threads: int = 2
 
 

@@ -82,7 +82,9 @@ class _Training:
         looking = task.clock()
         # Rows differ in how likely they are before anything is learnt; that is taken out of the comparison.
         enough = _COMPARABLE if config.validation_fraction is None else _COMPARABLE_IN_PILOT
-        self.ease = None if len(self.held) < enough else [self._losses(p) for p in (self.seen, self.held)]
+        self.surprisals = (
+            None if len(self.held) < enough else [self._nll(rows).T for rows in (self.seen, self.held)]
+        )
         # What comes after the last step takes about as long as two such looks at the rows.
         look, limit = task.clock() - looking, config.max_training_time_seconds
         self.usable_seconds = max(0.5 * limit, 0.95 * limit - 2 * look)
@@ -94,7 +96,7 @@ class _Training:
         strength = config.weight_decay
         if strength is None:
             strength = self._piloted(shape.cardinalities)
-        self.decay = Decay(self.network, strength, len(self.rows))
+        self.decay = Decay(self.network, strength, rows)
         self.optimizer = Adam(self.parameters)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
         self._plan(
@@ -113,7 +115,7 @@ class _Training:
         task, rows = self.task, len(self.rows)
         first = first_strength(rows, cardinalities)
         given = task.config.validation_fraction is not None
-        if given or self.ease is not None or rows < 2 * _COMPARABLE_IN_PILOT:
+        if given or self.surprisals is not None or rows < 2 * _COMPARABLE_IN_PILOT:
             return first
         limit = task.config.max_training_time_seconds / 4
         config = replace(task.config, validation_fraction=0.5, max_training_time_seconds=limit)
@@ -236,10 +238,10 @@ class _Training:
         current = [parameter.detach().clone() for parameter in self.parameters]
         self._load(self.average)
         losses = self._losses(self.held)
-        if self.ease is not None and self.task.config.weight_decay is None:
-            seen = self._losses(self.seen) - self.ease[0]
+        if self.surprisals is not None and self.task.config.weight_decay is None:
+            both = (self._losses(self.seen), losses)
             share = (state.step - (state.history[-1][0] if state.history else 0)) / state.total_steps
-            state.weight_decay = self.decay.adapted(state.weight_decay, seen, losses - self.ease[1], share)
+            state.weight_decay = self.decay.adapted(state.weight_decay, both, self.surprisals, share)
         self._load(current)
         loss = losses.mean().item()
         best = loss < state.best_loss
@@ -259,11 +261,13 @@ class _Training:
     @torch.no_grad()
     def _losses(self, rows: Tensor) -> Tensor:
         """Returns the negative log-likelihood of rows in the canonical order."""
-        parts = [
-            self.network.nll(part, self.canonical.expand(len(part), -1)).sum(0)
-            for part in torch.split(rows, 512)
-        ]
-        return torch.cat(parts)
+        return self._nll(rows).sum(0)
+
+    @torch.no_grad()
+    def _nll(self, rows: Tensor) -> Tensor:
+        """Returns the same of each code, `(targets, rows)`."""
+        parts = torch.split(rows, 512)
+        return torch.cat([self.network.nll(part, self.canonical.expand(len(part), -1)) for part in parts], 1)
 
     def _hopeless(self) -> bool:
         """Says whether the network only learns rows by heart: validation is far above its best."""
@@ -327,7 +331,8 @@ class _Training:
 
     def _bundle(self) -> Bundle:
         state, config = self.state, self.task.config
-        overfitted = bool(state.history) and state.history[-1][2] > state.best_loss * (1 + _TOLERANCE)
+        # Said so that a loss that is not a number counts as worse too.
+        overfitted = bool(state.history) and not state.history[-1][2] <= state.best_loss * (1 + _TOLERANCE)
         self._load(self.best if overfitted else self.average)
         fitted = max(1, state.step * self.batch // _FITTED_SHARE)
         self.network.fit_biases(self.rows[torch.from_numpy(_spread(len(self.rows), fitted))], self.canonical)

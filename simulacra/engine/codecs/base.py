@@ -35,12 +35,12 @@ class FitOptions:
     Attributes:
         protection: The rule, with the subjects of the column's rows.
         constant: Replace rare categories by `_RARE_` (CONSTANT) rather than by sampled others (SAMPLE).
-        max_atoms: Up to how many distinct numbers are each a code of their own.
+        max_atoms: Up to how many distinct numbers are each a code of their own; None: the subjects decide.
     """
 
     protection: Protection = field(default_factory=Protection)
     constant: bool = True
-    max_atoms: int = 100
+    max_atoms: int | None = None
 
 
 class Codec(ABC):

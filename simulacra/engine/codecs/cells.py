@@ -18,7 +18,7 @@ __all__ = ["Cells"]
 _KNOTS = 9
 _MIN_ATOM_ROWS = 20
 _ATOM_SHARE = 0.005
-_MIN_BIN_ROWS = 24
+_BINS, _BINS_POWER = 0.5, 0.45  # 4 bins of 122 rows, 20 of 4,000, 64 of 50,000
 _TABLE_SIZE = 1 << 18
 _LARGEST_OFFSET = 2.0**64 - 2048  # the largest float below 2^64
 
@@ -280,7 +280,7 @@ def _bins(
     people = rule.people(len(ordered))
     if people < rule.threshold and not required:
         return ordered[:0], np.empty(0, np.int64), np.empty((0, _KNOTS))
-    count = int(np.clip(people // _MIN_BIN_ROWS, 1, max_bins))
+    count = int(np.clip(_BINS * people**_BINS_POWER, 1, max_bins))
     relative = _relative(ordered, ordered[0])
     cuts = rule.smooth(relative, np.linspace(0, len(ordered) - 1, count + 1).astype(np.int64))
     if ordered.dtype == np.int64:

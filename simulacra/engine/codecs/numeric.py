@@ -1,5 +1,6 @@
 """The numeric encodings DISCRETE and BINNED, and AUTO, which chooses by the values."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -11,11 +12,13 @@ from simulacra.engine.codecs.base import MAX_RANGE_VALUES, Codec, FitOptions, Va
 from simulacra.engine.codecs.categorical import CategoricalCodec
 from simulacra.engine.codecs.cells import Cells
 from simulacra.engine.codecs.numbers import NumberForm, Numbers
+from simulacra.engine.codecs.protection import Protection
 
 __all__ = ["SPECIAL_STATES", "BinnedCodec", "DiscreteCodec", "fit_numeric", "special_states"]
 
 SPECIAL_STATES = (2, 3, 4)
 _SPECIAL_NAMES = {2: "NaN", 3: "-inf", 4: "inf"}
+_LEAST_ATOMS, _MOST_ATOMS = 20, 100
 
 
 def fit_numeric(column: pa.Array, options: FitOptions) -> "Codec":
@@ -26,11 +29,24 @@ def fit_numeric(column: pa.Array, options: FitOptions) -> "Codec":
     """
     binned = BinnedCodec.fit(column, options)
     cells = binned.cells
-    if not binned.form.exact and len(column.unique()) <= options.max_atoms:
+    most = _MOST_ATOMS if options.max_atoms is None else options.max_atoms
+    if not binned.form.exact and len(column.unique()) <= most:
         return CategoricalCodec.fit(column, options)
     if cells is None or len(cells.bases) or not len(cells.atoms):
         return binned
     return DiscreteCodec(binned.kind, binned.nullable, binned.form, binned.special, cells, binned.popularity)
+
+
+def _max_atoms(options: FitOptions, rule: Protection, rows: int) -> int:
+    """Returns up to how many distinct numbers are each a code of their own.
+
+    Few rows say little about each of many values, and much about the bins that these fall into.
+    """
+    if options.max_atoms is not None:
+        return options.max_atoms
+    if not rule.enabled:
+        return _MOST_ATOMS
+    return min(max(math.isqrt(rule.people(rows)), _LEAST_ATOMS), _MOST_ATOMS)
 
 
 @dataclass(frozen=True)
@@ -75,8 +91,9 @@ class BinnedCodec(Codec):
         everything = finite.all()
         values = numbers.values if everything else numbers.values[finite]
         rule = options.protection if everything else options.protection.take(finite)
+        most = _max_atoms(options, rule, len(values))
         with np.errstate(over="ignore", invalid="ignore"):
-            cells = Cells.fit(values, rule, max_atoms=options.max_atoms, discrete=discrete)
+            cells = Cells.fit(values, rule, max_atoms=most, discrete=discrete)
         popularity: tuple[int, ...] = ()
         if cells is not None and not len(cells.bases):
             counts = np.bincount(cells.encode(values), minlength=cells.size)

@@ -23,4 +23,4 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert abs(shares.count("Graz") / len(shares) - 0.6) < 0.05
     assert names["chances"].num_rows == 5
     assert len(names["surprise"]) == 5
-    assert names["model"].codec.encodings["age"] == "TABULAR_NUMERIC_BINNED"
+    assert names["model"].codec.encodings["age"] == "TABULAR_NUMERIC_DISCRETE"

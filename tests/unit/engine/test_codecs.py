@@ -1,6 +1,7 @@
 """Every codec gives back type, nulls, support and grid, whatever the values."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -133,6 +134,56 @@ def many(values: Any, kind: pa.DataType | None = None) -> pa.Array:
 
 def decoded_of(column: pa.Array, encoding: str = "AUTO", options: FitOptions = PROTECTED) -> pa.Array:
     return roundtrip(fit_codec(column, encoding, options), column)
+
+
+@pytest.mark.parametrize(("rows", "bins"), [(60, 3), (122, 4), (4000, 20), (100_000, 64)])
+def test_more_rows_are_cut_into_more_bins(rows: int, bins: int) -> None:
+    values = np.random.default_rng(0).normal(size=rows)
+    (codes,) = fit_codec(pa.array(values), "TABULAR_NUMERIC_BINNED", PROTECTED).cardinalities
+    assert codes == bins
+
+
+@pytest.mark.parametrize(
+    ("rows", "distinct", "encoding"),
+    [
+        (200, 15, "TABULAR_NUMERIC_DISCRETE"),
+        (200, 30, "TABULAR_NUMERIC_BINNED"),
+        (1000, 30, "TABULAR_NUMERIC_DISCRETE"),
+        (20_000, 90, "TABULAR_NUMERIC_DISCRETE"),
+        (20_000, 250, "TABULAR_NUMERIC_BINNED"),
+    ],
+)
+def test_numbers_are_codes_of_their_own_where_rows_suffice(rows: int, distinct: int, encoding: str) -> None:
+    column = pa.array(np.arange(rows) % distinct)
+    codec = fit_codec(column, "AUTO", PROTECTED)
+    assert codec.encoding == encoding
+    assert set(roundtrip(codec, column).to_pylist()) <= set(range(distinct))
+    assert fit_codec(column, "AUTO", replace(PROTECTED, max_atoms=250)).encoding == "TABULAR_NUMERIC_DISCRETE"
+    (codes,) = fit_codec(column, "TABULAR_NUMERIC_DISCRETE", PROTECTED).cardinalities
+    assert distinct - 2 <= codes <= distinct  # the extremes may be hidden
+
+
+def test_without_protection_a_hundred_numbers_are_codes_of_their_own() -> None:
+    assert fit_codec(pa.array(np.arange(100)), "AUTO", OPEN).cardinalities == (100,)
+
+
+def test_bins_and_atoms_follow_the_subjects_that_have_a_value() -> None:
+    values = np.repeat(np.arange(33), [40] * 15 + [7] * 3 + [40] * 15)
+    subjects = np.arange(len(values)) % 200
+    every = fit_codec(pa.array(values), "AUTO", PROTECTED)
+    own = fit_codec(pa.array(values), "AUTO", FitOptions(Protection(5, subjects)))
+    present = np.arange(20_000) < 200
+    few = fit_codec(pa.array(np.arange(20_000) % 33, mask=~present), "AUTO", PROTECTED)
+    assert (every.encoding, own.encoding) == ("TABULAR_NUMERIC_DISCRETE", "TABULAR_NUMERIC_BINNED")
+    assert few.encoding == "TABULAR_NUMERIC_BINNED"
+
+
+def test_decimals_of_too_many_digits_are_categories_in_few_rows_too() -> None:
+    values = [Decimal("123456789012345678901234.5") + i % 30 for i in range(300)]
+    column = pa.array(values, pa.decimal128(38, 1))
+    codec = fit_codec(column, "AUTO", PROTECTED)
+    assert codec.encoding == "TABULAR_CATEGORICAL"
+    assert roundtrip(codec, column).equals(column)
 
 
 def test_a_spike_in_a_continuous_column_keeps_its_share() -> None:

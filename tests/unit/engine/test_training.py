@@ -86,7 +86,7 @@ def test_a_resumed_training_ends_with_the_same_weights(codec: TableCodec, codes:
 
 
 LARGE = TrainingConfig(
-    max_epochs=6, threads=1, checkpoint_seconds=0.0, hidden=32, dropout=0.0, learning_rate=0.03
+    max_epochs=9, threads=1, checkpoint_seconds=0.0, hidden=32, dropout=0.0, learning_rate=0.03
 )
 
 
@@ -97,7 +97,7 @@ def large() -> tuple[TableCodec, np.ndarray]:
     first = rng.integers(0, 80, 4200)
     second = (first + rng.integers(0, 8, 4200)) % 80
     table = pa.table({"a": first, "b": second, "c": rng.integers(0, 80, 4200)})
-    codec = analyze(table)
+    codec = analyze(table, options=AnalyzeOptions(max_atoms=100))
     return codec, codec.encode(table)
 
 
