@@ -36,7 +36,7 @@ def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
     enough = min(4.0, 0.04 * codes**2 / rows)
-    few = 13.0 * codes / rows if rows < _FEW_ROWS else 14.0 * (codes / rows) ** 1.15
+    few = 14.0 * codes / rows - 0.4 if rows < _FEW_ROWS else 14.0 * (codes / rows) ** 1.15
     return float(max(_LEAST, enough, min(_MOST, few)))
 
 
