@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from simulacra_qa import Reference, evaluate
+from simulacra_qa.metrics.boosting import fittable
 
 __all__ = ["auc", "c2st", "judge"]
 
@@ -55,10 +56,9 @@ def c2st(real: pd.DataFrame, other: pd.DataFrame, *, seed: int = 0) -> float:
     labels = np.repeat([0, 1], rows)
     scores = []
     for fit, check in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(features, labels):
-        some = ~np.isnan(features[fit]).all(axis=0)  # columns without any value are refused
-        model = HistGradientBoostingClassifier(categorical_features=categorical[some], random_state=seed)
-        model.fit(features[fit][:, some], labels[fit])
-        scores.append(auc(model.predict_proba(features[check][:, some])[:, 1], labels[check]))
+        model = HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
+        model.fit(fittable(features[fit]), labels[fit])
+        scores.append(auc(model.predict_proba(features[check])[:, 1], labels[check]))
     return round(statistics.fmean(scores), 4)
 
 

@@ -4,13 +4,14 @@ A sharper test than one on embeddings: 0.5 means that it cannot tell them apart.
 against training records is the reference.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from simulacra_qa.metrics.boosting import fittable
 
 __all__ = ["Discrimination", "discriminate"]
 
@@ -63,8 +64,6 @@ def _auc(model: Any, left: Floats, right: Floats, seed: int) -> float:
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
     scores = []
     for fit, check in folds.split(records, labels):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as on columns without any value
-            model.fit(records[fit], labels[fit])
-            scores.append(roc_auc_score(labels[check], model.predict_proba(records[check])[:, 1]))
+        model.fit(fittable(records[fit]), labels[fit])
+        scores.append(roc_auc_score(labels[check], model.predict_proba(records[check])[:, 1]))
     return float(np.mean(scores))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulacra_qa.metrics.accuracy import Interval
+from simulacra_qa.metrics.boosting import fittable
 from simulacra_qa.metrics.records import Records
 
 __all__ = ["DETECT", "Utility", "detected_target", "utility"]
@@ -107,7 +108,7 @@ def _fit_classifier(classes: Floats) -> Callable[..., Floats]:
             categorical_features=categorical,
             early_stopping=False,
             random_state=seed,
-        ).fit(x[usable], y[usable])
+        ).fit(fittable(x[usable]), y[usable])
         place = [int(np.flatnonzero(classes == value)[0]) for value in model.classes_]
         result[:, place] = model.predict_proba(asked)
         return result
@@ -125,7 +126,7 @@ def _fit_regressor(x: Floats, y: Floats, asked: Floats, categorical: Any, seed: 
         early_stopping=False,
         random_state=seed,
     )
-    prediction: Floats = model.fit(x, y).predict(asked)
+    prediction: Floats = model.fit(fittable(x), y).predict(asked)
     return prediction
 
 
