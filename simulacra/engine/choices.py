@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from simulacra.engine.association import strongest_sources
+from simulacra.engine.association import Association
 from simulacra.engine.network import NetworkConfig
 from simulacra.engine.task import TrainingTask
 
@@ -41,17 +41,18 @@ def is_large(batch: int, targets: int) -> bool:
     return batch * targets >= _LARGE_STEP
 
 
-def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
+def network_config(task: TrainingTask, rows: int, association: Association) -> NetworkConfig:
     """Chooses the network: in narrow tables targets read all others, in wide ones the strongest.
 
     Args:
         task: Its configuration may leave widths open.
-        codes: The training rows.
+        rows: Those to train on.
+        association: Of their sub-columns.
     """
     parts, config = task.codec.sub_columns, task.config
     columns = np.array([part.column for part in parts])
     embedding = config.embedding or 16
-    small = len(codes) < _FEW_ROWS
+    small = rows < _FEW_ROWS
     widths = tuple(min(embedding, _width(part.cardinality)) for part in parts)
     wide = sum(widths) > _READ_ALL if config.sources is None else len(parts) > config.sources
     many = len(parts) > _WIDE
@@ -64,7 +65,7 @@ def network_config(task: TrainingTask, codes: np.ndarray) -> NetworkConfig:
         widths=() if wide else widths,
         hidden=config.hidden or (32 if small else 64),
         dropout=config.dropout if config.dropout is not None else _DROPOUT,
-        sources=strongest_sources(codes, columns, sources, config.seed) if wide else (),
+        sources=association.strongest_sources(columns, sources) if wide else (),
         shared=shared if wide else 0,
     )
 

@@ -2,7 +2,8 @@
 
 Decoupled from the gradient (AdamW: Loshchilov & Hutter, 2019, arXiv 1711.05101). A target of many codes has
 as many more weights to learn the same rows by heart with, so its own weights decay faster. So do embeddings,
-which tell every target that a row has a rare code. How fast all do follows, while training, from how well the
+which tell every target that a row has a rare code, and the weights with which a target reads what says little
+about it: all that they could learn is chance. How fast all do follows, while training, from how well the
 likelihood tells rows that were learnt from others.
 """
 
@@ -20,7 +21,8 @@ __all__ = ["Decay", "first_strength"]
 _OWN = ("input", "middle", "shared_out", "heads.")
 _MOST_FACTOR = 3.0
 _EMBEDDINGS = 4.0
-_LEAST, _MOST = 0.3, 14.0
+_LEAST, _MOST = 0.3, 18.0
+_MOST_BY_SOURCE = 20.0
 _GAP, _GAP_OF_FEW = 0.035, 2.6
 _FEW_ROWS = 2000
 _ROWS_PER_COEFFICIENT = 10
@@ -36,7 +38,7 @@ def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
     enough = min(4.0, 0.04 * codes**2 / rows)
-    few = 14.0 * codes / rows - 0.4 if rows < _FEW_ROWS else 14.0 * (codes / rows) ** 1.15
+    few = 18.0 * codes / rows - 0.5 if rows < _FEW_ROWS else 13.0 * codes / rows
     return float(max(_LEAST, enough, min(_MOST, few)))
 
 
@@ -47,9 +49,10 @@ class Decay:
         network: Its weights are changed in place.
         first: The strength to begin with; it never falls below a third of that.
         rows: Those of the whole table, validation rows too.
+        noise: Of each pair of targets, what chance adds to what they have in common; see `Association`.
     """
 
-    def __init__(self, network: Network, first: float, rows: int) -> None:
+    def __init__(self, network: Network, first: float, rows: int, noise: np.ndarray) -> None:
         self._least = max(_LEAST, first / 3)
         # An attack on few rows is as blunt as this is wide: its interval shrinks with the root of the rows.
         self._allowed = _GAP + _GAP_OF_FEW / math.sqrt(max(rows, 1))
@@ -68,16 +71,22 @@ class Decay:
                 factor = by_group[int(name.removeprefix("heads."))]
             elif name == "embeddings":
                 factor = torch.full((1,), _EMBEDDINGS, device=device)
+            factor = factor.view(-1, *[1] * (weight.dim() - 1))
+            if name == "input":
+                factor = factor * _by_source(network, noise).to(device)
             self._weights.append(weight.detach())
-            self._factors.append(factor.view(-1, *[1] * (weight.dim() - 1)))
-        self._most_amount = 1 / max((float(factor.max()) for factor in self._factors), default=1.0)
+            self._factors.append(factor)
+        self._fastest = max((float(factor.max()) for factor in self._factors), default=1.0)
 
     def apply(self, amount: float) -> None:
         """Shrinks each weight by `amount`, the product of learning rate and strength, times its factor.
 
         No weight is shrunk beyond zero, however high the rate or the strength.
         """
-        torch._foreach_addcmul_(self._weights, self._weights, self._factors, -min(amount, self._most_amount))
+        factors = self._factors
+        if amount * self._fastest > 1:
+            factors = [factor.clamp(max=1 / amount) for factor in factors]
+        torch._foreach_addcmul_(self._weights, self._weights, factors, -amount)
 
     def adapted(
         self, strength: float, losses: Sequence[Tensor], surprisals: Sequence[Tensor], share: float
@@ -97,6 +106,26 @@ class Decay:
         nearest = max(gap - error, min(gap + error, self._allowed))
         factor = np.clip(math.exp(_CONTROL * share * (nearest / self._allowed - 1)), 0.75, 1.6)
         return float(np.clip(strength * factor, self._least, _MOST))
+
+
+def _by_source(network: Network, noise: np.ndarray) -> Tensor:
+    """Returns how fast what each target reads decays, `(targets, read, 1)`; the targets follow `order`.
+
+    A pair with the mean noise decays as fast as the rest of the network, and a surer one slower; faster than
+    the rest only what has more of chance than of dependence.
+    """
+    pairs = noise[~np.eye(len(noise), dtype=bool)]
+    mean = math.exp(np.log(pairs).mean()) if len(pairs) else 1.0
+    most = np.clip(noise, 1.0, _MOST_BY_SOURCE)
+    factors = torch.from_numpy(np.clip(noise / mean, 1 / _MOST_BY_SOURCE, most)).float()
+    config = network.config
+    if config.sources:
+        read = torch.tensor(config.sources).repeat_interleave(config.embedding, 1)
+    else:
+        widths = [end - start for start, end in config.spans()]
+        starts = np.argsort([start for start, _ in config.spans()])
+        read = torch.from_numpy(np.repeat(starts, np.array(widths)[starts])).expand(len(noise), -1)
+    return factors.gather(1, read)[network.order.cpu(), :, None]
 
 
 def _gap(losses: Sequence[Tensor], surprisals: Sequence[Tensor]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from simulacra.engine import choices, memory
 from simulacra.engine.adam import Adam
+from simulacra.engine.association import Association
 from simulacra.engine.bundle import FORMAT_VERSION, Bundle
 from simulacra.engine.checkpoint import TrainingState, pack, unpack
 from simulacra.engine.computing import computing
@@ -68,11 +69,11 @@ class _Training:
         self.batch = config.batch_size or choices.batch_size(len(self.rows))
         self.batch = min(self.batch, len(self.rows))
         self.steps_per_epoch = max(1, len(self.rows) // self.batch)
-        shape = (
-            task.start.config
-            if task.start is not None
-            else choices.network_config(task, task.codes[training])
-        )
+        association = Association.of(task.codes[training], config.seed)
+        if task.start is not None:
+            shape = task.start.config
+        else:
+            shape = choices.network_config(task, len(training), association)
         places = task.codec.places if config.smooth else None
         self.network = Network(shape, self._generator("weights", 0), places).to(config.device)
         self.seen = self.rows[torch.from_numpy(_spread(len(self.rows), _MAX_SEEN_ROWS))].long()
@@ -96,7 +97,7 @@ class _Training:
         strength = config.weight_decay
         if strength is None:
             strength = self._piloted(shape.cardinalities)
-        self.decay = Decay(self.network, strength, rows)
+        self.decay = Decay(self.network, strength, rows, association.noise)
         self.optimizer = Adam(self.parameters)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
         self._plan(
