@@ -38,7 +38,7 @@ def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
     enough = min(4.0, 0.04 * codes**2 / rows)
-    few = 18.0 * codes / rows - 0.5 if rows < _FEW_ROWS else 13.0 * codes / rows
+    few = 20.0 * codes / rows - 0.7 if rows < _FEW_ROWS else 13.0 * codes / rows
     return float(max(_LEAST, enough, min(_MOST, few)))
 
 
