@@ -38,6 +38,7 @@ from benchmarks.tables import halves, mixed_table, read_table
 
 __all__ = ["main"]
 
+_ROUNDS, _BLOCKS = 5, 5
 _LIKELIHOOD_ROWS = 5000
 
 
@@ -203,16 +204,51 @@ def scale(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def width(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Times a training step of 512 rows and a sampled row, in milliseconds, for tables of some widths."""
-    found = {}
+    """Times a training step of 512 rows and a sampled row, in milliseconds, for tables of some widths.
+
+    The widths take turns, so that a busy moment of the machine meets all of them.
+    """
+    from simulacra import engine
+
+    steps, samplers = {}, {}
     for columns in arguments.columns:
-        found[columns] = _width(columns, arguments.rows)
-    first, last = found[min(found)], found[max(found)]
-    ratios = {key: round(last[key] / first[key], 2) for key in first}
-    return {"milliseconds": found, "ratio_of_widest_to_narrowest": ratios}
+        steps[columns], bundle = _training_step(columns, arguments.rows)
+        samplers[columns] = engine.Sampler(bundle)
+    rows: dict[int, list[float]] = {columns: [] for columns in arguments.columns}
+    for _ in range(_ROUNDS):
+        for columns, sampler in samplers.items():
+            rows[columns].append(_sampled_row(sampler))
+    narrow, wide = min(arguments.columns), max(arguments.columns)
+    sampled = [w / n for n, w in zip(rows[narrow], rows[wide], strict=True)]
+    return {
+        "milliseconds": {
+            columns: {
+                "training_step": round(steps[columns], 3),
+                "sampled_row": round(statistics.median(rows[columns]), 5),
+            }
+            for columns in arguments.columns
+        },
+        "ratio_of_widest_to_narrowest": {
+            "training_step": round(steps[wide] / steps[narrow], 2),
+            "sampled_row": round(statistics.median(sampled), 2),
+        },
+    }
 
 
-def _width(columns: int, rows: int) -> dict[str, float]:
+def _sampled_row(sampler: Any) -> float:
+    """Returns milliseconds per row: the median of some blocks, after one that fills the caches."""
+    from simulacra import engine
+
+    seconds = []
+    for seed in range(_BLOCKS + 1):
+        start = time.perf_counter()
+        drawn = sum(batch.num_rows for batch in sampler.sample(engine.SampleRequest(engine.BLOCK_ROWS, seed)))
+        seconds.append((time.perf_counter() - start) / drawn)
+    return float(1000 * statistics.median(seconds[1:]))
+
+
+def _training_step(columns: int, rows: int) -> tuple[float, Any]:
+    """Returns milliseconds per step of a training, and its bundle."""
     from simulacra import engine
 
     table = pa.Table.from_pandas(mixed_table(rows, columns), preserve_index=False)
@@ -222,18 +258,8 @@ def _width(columns: int, rows: int) -> dict[str, float]:
     for progress in engine.train(engine.TrainingTask(codec, codec.encode(table), config)):
         times.append((progress.step, progress.elapsed))
         bundle = progress.bundle
-    assert bundle is not None
-    sampler = engine.Sampler(bundle)
-    seconds = []
-    for seed in range(3):
-        start = time.perf_counter()
-        drawn = sum(batch.num_rows for batch in sampler.sample(engine.SampleRequest(engine.BLOCK_ROWS, seed)))
-        seconds.append((time.perf_counter() - start) / drawn)
     (first_step, first_time), (last_step, last_time) = times[0], times[-1]
-    return {
-        "training_step": round(1000 * (last_time - first_time) / max(last_step - first_step, 1), 3),
-        "sampled_row": round(1000 * statistics.median(seconds), 5),
-    }
+    return 1000 * (last_time - first_time) / max(last_step - first_step, 1), bundle
 
 
 def fairness(arguments: argparse.Namespace) -> dict[str, Any]:

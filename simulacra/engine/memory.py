@@ -18,31 +18,19 @@ _MAPPINGS = 65536  # glibc's default
 _LITTLE = 64 << 20  # not worth giving back: whoever trains samples next
 
 
-class _Usage(ctypes.Structure):
-    """`struct mallinfo2` of malloc.h."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks"),
-            *("fordblks", "keepcost"),
-        )
-    ]
-
-
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keeps freed memory while the block runs, up to a gigabyte; gives it back at the end, if it is much.
+    """Keeps freed memory while the block runs, up to a gigabyte; gives it back at the end, if it took much.
 
-    Does nothing without glibc 2.33, or where the environment says how malloc is to be. Afterwards glibc's
-    thresholds stay at the most that they grow to by themselves.
+    Does nothing but on Linux with glibc, nor where the environment says how malloc is to be. Afterwards
+    glibc's thresholds stay at the most that they grow to by themselves.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         yield
         return
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallinfo2.restype = _Usage
+        before = _resident()
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)
         libc.mallopt(_MMAP_THRESHOLD, _FROM_HEAP)
         libc.mallopt(_MMAP_MAX, 0)  # what is larger than that comes from the heap too
@@ -54,5 +42,11 @@ def kept() -> Iterator[None]:
     finally:
         libc.mallopt(_TRIM_THRESHOLD, _LITTLE)
         libc.mallopt(_MMAP_MAX, _MAPPINGS)
-        if libc.mallinfo2().fordblks > _LITTLE:
+        if _resident() - before > _LITTLE:
             libc.malloc_trim(0)
+
+
+def _resident() -> int:
+    """Returns how many bytes of memory the process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -307,7 +307,7 @@ class Known:
 
     def __init__(self, embedded: Tensor, shared: Tensor) -> None:
         self.embedded = embedded
-        self.end = 0  # beyond it, a row of embeddings is still empty
+        self.end = 0  # sub-columns at this place of the canonical order and beyond are still unknown
         self.shared = shared
         self.pending = torch.zeros_like(shared)
 
@@ -363,8 +363,18 @@ class Conditional:
             for place, target in enumerate(group)
         }
         self._rows = {target: row for row, target in enumerate(network.order.tolist())}
-        self._sources = network.sources.tolist()
-        self._spans = network.config.spans()
+        config = network.config
+        self._ranks = config.ranks(config.canonical_order())
+        self._spans = config.spans()
+        self._ends = [0, *sorted(end for _, end in self._spans)]
+        # What comes first in the canonical order is read first, so that what is unknown need not be read.
+        self._sources = [sorted(found, key=self._ranks.__getitem__) for found in network.sources.tolist()]
+        self._input: Tensor = network.input
+        if self._sources:
+            places = zip(network.sources.tolist(), self._sources, strict=True)
+            moved = torch.tensor([[old.index(source) for source in new] for old, new in places])
+            parts = network.input.view(len(moved), -1, config.embedding, config.hidden)
+            self._input = parts[torch.arange(len(moved))[:, None], moved].flatten(1, 2)
         self._heads = [_filled(head) for head in network.heads]
         self._biases = [_filled(bias) for bias in network.head_biases]
 
@@ -383,19 +393,17 @@ class Conditional:
         if self._sources:
             of_target = known.embedded[target]
         else:
-            start, end = self._spans[target]
-            of_target = known.embedded[:, start:end]
-            known.end = max(known.end, end)
+            of_target = known.embedded[:, slice(*self._spans[target])]
+        known.end = max(known.end, self._ranks[target] + 1)
         if rows is None:
             of_target.copy_(embedded[:, : of_target.shape[1]])
         else:
             of_target[rows] = embedded[:, : of_target.shape[1]]
         if network.config.shared:
-            added = embedded @ network.shared_in[target]
             if rows is None:
-                known.pending += added
+                known.pending.addmm_(embedded, network.shared_in[target])
             else:
-                known.pending[rows] += added
+                known.pending[rows] += embedded @ network.shared_in[target]
 
     def advance(self, known: Known) -> None:
         """Moves the additive state to a new level: it now has all that is known."""
@@ -405,11 +413,8 @@ class Conditional:
     def logits(self, known: Known, target: int) -> Tensor:
         """Returns the target's unnormalised log-probabilities, `(rows, codes)`."""
         network, row = self._network, self._rows[target]
-        if self._sources:
-            seen = torch.cat([known.embedded[source] for source in self._sources[row]], 1)
-        else:
-            seen = known.embedded[:, : -(-known.end // _READ) * _READ]
-        hidden = torch.addmm(network.input_bias[row], seen, network.input[row, : seen.shape[1]])
+        seen = self._seen(known, row)
+        hidden = torch.addmm(network.input_bias[row], seen, self._input[row, : seen.shape[1]])
         if network.config.shared:
             shared = (known.shared + network.shared_bias[row]).relu_()
             hidden = torch.addmm(hidden, shared, network.shared_out[row])
@@ -418,6 +423,15 @@ class Conditional:
         number, place = self._places[target]
         logits = torch.addmm(self._biases[number][place], hidden, self._heads[number][place])
         return logits[:, : network.config.cardinalities[target]]
+
+    def _seen(self, known: Known, row: int) -> Tensor:
+        """Returns the embeddings that a target reads, up to the last that may be known, `(rows, read)`."""
+        if not self._sources:
+            return known.embedded[:, : -(-self._ends[known.end] // _READ) * _READ]
+        count = sum(self._ranks[source] < known.end for source in self._sources[row])
+        step = max(1, _READ // self._network.config.embedding)
+        read = [known.embedded[source] for source in self._sources[row][: -(-count // step) * step]]
+        return torch.cat(read, 1) if read else known.embedded[0, :, :0]
 
 
 def _filled(weights: Tensor) -> Tensor:
