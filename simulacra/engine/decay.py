@@ -23,22 +23,29 @@ _MOST_FACTOR = 3.0
 _EMBEDDINGS = 4.0
 _LEAST, _MOST = 0.3, 18.0
 _MOST_BY_SOURCE = 20.0
+_USUAL_NOISE = 0.17
 _GAP, _GAP_OF_FEW = 0.035, 2.6
 _FEW_ROWS = 2000
 _ROWS_PER_COEFFICIENT = 10
 _CONTROL = 4.0
 
 
-def first_strength(rows: int, cardinalities: Sequence[int]) -> float:
+def first_strength(rows: int, cardinalities: Sequence[int], noise: np.ndarray) -> float:
     """Returns the strength to begin with: more for more codes on fewer rows, fitted on some twenty tables.
 
     Where too few rows validate to say better, which is so in tables of less than about two thousand rows, it
     stays at least that. In larger ones it only has to be near: started too high, too little is learnt before
-    it falls.
+    it falls, most of all where dependences are sure.
+
+    Args:
+        rows: To train on.
+        cardinalities: Codes of each target.
+        noise: Of each pair of targets; see `Association`.
     """
     codes, rows = float(sum(cardinalities)), max(rows, 1)
+    sure = min(1.0, (_mean(noise) / _USUAL_NOISE) ** 0.35)
     enough = min(4.0, 0.04 * codes**2 / rows)
-    few = 20.0 * codes / rows - 0.7 if rows < _FEW_ROWS else 13.0 * codes / rows
+    few = 20.0 * codes / rows - 0.7 if rows < _FEW_ROWS else 13.0 * codes / rows * sure
     return float(max(_LEAST, enough, min(_MOST, few)))
 
 
@@ -114,10 +121,8 @@ def _by_source(network: Network, noise: np.ndarray) -> Tensor:
     A pair with the mean noise decays as fast as the rest of the network, and a surer one slower; faster than
     the rest only what has more of chance than of dependence.
     """
-    pairs = noise[~np.eye(len(noise), dtype=bool)]
-    mean = math.exp(np.log(pairs).mean()) if len(pairs) else 1.0
     most = np.clip(noise, 1.0, _MOST_BY_SOURCE)
-    factors = torch.from_numpy(np.clip(noise / mean, 1 / _MOST_BY_SOURCE, most)).float()
+    factors = torch.from_numpy(np.clip(noise / _mean(noise), 1 / _MOST_BY_SOURCE, most)).float()
     config = network.config
     if config.sources:
         read = torch.tensor(config.sources).repeat_interleave(config.embedding, 1)
@@ -126,6 +131,12 @@ def _by_source(network: Network, noise: np.ndarray) -> Tensor:
         starts = np.argsort([start for start, _ in config.spans()])
         read = torch.from_numpy(np.repeat(starts, np.array(widths)[starts])).expand(len(noise), -1)
     return factors.gather(1, read)[network.order.cpu(), :, None]
+
+
+def _mean(noise: np.ndarray) -> float:
+    """Returns the geometric mean of all pairs, 1 where there are none."""
+    pairs = noise[~np.eye(len(noise), dtype=bool)]
+    return math.exp(np.log(pairs).mean()) if len(pairs) else 1.0
 
 
 def _gap(losses: Sequence[Tensor], surprisals: Sequence[Tensor]) -> tuple[float, float]:

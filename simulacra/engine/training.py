@@ -96,7 +96,7 @@ class _Training:
         self.best = [parameter.detach().clone() for parameter in self.parameters]
         strength = config.weight_decay
         if strength is None:
-            strength = self._piloted(shape.cardinalities)
+            strength = self._piloted(shape.cardinalities, association.noise)
         self.decay = Decay(self.network, strength, rows, association.noise)
         self.optimizer = Adam(self.parameters)
         self.state = TrainingState(_fingerprint(task), weight_decay=strength)
@@ -107,14 +107,14 @@ class _Training:
             )
         )
 
-    def _piloted(self, cardinalities: Sequence[int]) -> float:
+    def _piloted(self, cardinalities: Sequence[int], noise: np.ndarray) -> float:
         """Returns the decay to begin with.
 
         Where too few rows validate for the decay to follow them, a training on half of the rows, validated on
         the other half, says by how much it is to be more than what is usual for so many codes and rows.
         """
         task, rows = self.task, len(self.rows)
-        first = first_strength(rows, cardinalities)
+        first = first_strength(rows, cardinalities, noise)
         given = task.config.validation_fraction is not None
         if given or self.surprisals is not None or rows < 2 * _COMPARABLE_IN_PILOT:
             return first
@@ -123,7 +123,7 @@ class _Training:
         pilot = _Training(replace(task, config=config, start=None, checkpoint=None))
         for _ in pilot.run():
             pass
-        found = pilot.state.weight_decay / first_strength(len(pilot.rows), cardinalities)
+        found = pilot.state.weight_decay / first_strength(len(pilot.rows), cardinalities, noise)
         return first * max(found, 1.0)
 
     def _plan(self, total_steps: float) -> None:

@@ -40,12 +40,22 @@ def _rows(gap: float, rows: int = 4000, noise: float = 1.0) -> tuple[Pair, Pair]
     return (losses[0], losses[1]), (surprisals[0], surprisals[1])
 
 
+def _first(rows: int, cardinalities: list[int], noise: float = 1.0) -> float:
+    targets = len(cardinalities)
+    return first_strength(rows, cardinalities, np.full((targets, targets), noise))
+
+
 def test_fewer_rows_and_more_codes_need_more() -> None:
-    assert (
-        first_strength(300, [10] * 30) > first_strength(3000, [10] * 30) >= first_strength(10**6, [10] * 30)
-    )
-    assert first_strength(1000, [50] * 30) > first_strength(1000, [10] * 30)
-    assert first_strength(0, []) > 0
+    assert _first(300, [10] * 30) > _first(3000, [10] * 30) >= _first(10**6, [10] * 30)
+    assert _first(1000, [50] * 30) > _first(1000, [10] * 30)
+    assert _first(0, []) > 0
+
+
+def test_where_rows_validate_sure_dependences_need_less() -> None:
+    unsure, sure, surest = (_first(3000, [20] * 10, noise) for noise in (0.5, 0.1, 0.02))
+    assert unsure == _first(3000, [20] * 10)
+    assert unsure > sure > surest > 0.3
+    assert _first(1000, [20] * 10, 0.02) == _first(1000, [20] * 10)
 
 
 def test_a_target_of_more_codes_decays_faster_and_biases_not_at_all() -> None:
