@@ -206,7 +206,7 @@ def scale(arguments: argparse.Namespace) -> dict[str, Any]:
 def width(arguments: argparse.Namespace) -> dict[str, Any]:
     """Times a training step of 512 rows and a sampled row, in milliseconds, for tables of some widths.
 
-    The widths take turns, so that a busy moment of the machine meets all of them.
+    In sampling the widths take turns, so that a busy moment of the machine meets all of them.
     """
     from simulacra import engine
 

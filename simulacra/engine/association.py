@@ -18,7 +18,8 @@ class Association:
         information: Mutual information in nats, `(sub-columns, sub-columns)`; of few classes of codes each.
         noise: What chance adds to the statistic of a likelihood-ratio test of independence (the G-test: Sokal
             & Rohlf, 1981), in multiples of what is there beyond chance: near 0 where a dependence is beyond
-            doubt, above 1 where there may be none. The same shape; the diagonal means nothing.
+            doubt, .7 (columns of two codes) to 5 where there may be none, less where more rows train than are
+            looked at. The same shape; the diagonal means nothing.
     """
 
     information: np.ndarray

@@ -22,7 +22,8 @@ _OWN = ("input", "middle", "shared_out", "heads.")
 _MOST_FACTOR = 3.0
 _EMBEDDINGS = 4.0
 _LEAST, _MOST = 0.3, 18.0
-_MOST_BY_SOURCE = 20.0
+_LEAST_BY_SOURCE = 0.05
+_MOST_AMOUNT = 1e30  # a float can hold the product of that with any factor
 _USUAL_NOISE = 0.17
 _GAP, _GAP_OF_FEW = 0.035, 2.6
 _FEW_ROWS = 2000
@@ -90,7 +91,7 @@ class Decay:
 
         No weight is shrunk beyond zero, however high the rate or the strength.
         """
-        factors = self._factors
+        factors, amount = self._factors, min(amount, _MOST_AMOUNT)
         if amount * self._fastest > 1:
             factors = [factor.clamp(max=1 / amount) for factor in factors]
         torch._foreach_addcmul_(self._weights, self._weights, factors, -amount)
@@ -121,8 +122,8 @@ def _by_source(network: Network, noise: np.ndarray) -> Tensor:
     A pair with the mean noise decays as fast as the rest of the network, and a surer one slower; faster than
     the rest only what has more of chance than of dependence.
     """
-    most = np.clip(noise, 1.0, _MOST_BY_SOURCE)
-    factors = torch.from_numpy(np.clip(noise / _mean(noise), 1 / _MOST_BY_SOURCE, most)).float()
+    most = np.maximum(noise, 1.0)
+    factors = torch.from_numpy(np.clip(noise / _mean(noise), _LEAST_BY_SOURCE, most)).float()
     config = network.config
     if config.sources:
         read = torch.tensor(config.sources).repeat_interleave(config.embedding, 1)

@@ -22,7 +22,7 @@ _LITTLE = 64 << 20  # not worth giving back: whoever trains samples next
 def kept() -> Iterator[None]:
     """Keeps freed memory while the block runs, up to a gigabyte; gives it back at the end, if it took much.
 
-    Does nothing but on Linux with glibc, nor where the environment says how malloc is to be. Afterwards
+    Does nothing where there is no glibc, or where the environment says how malloc is to be. Afterwards
     glibc's thresholds stay at the most that they grow to by themselves.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
@@ -47,6 +47,9 @@ def kept() -> Iterator[None]:
 
 
 def _resident() -> int:
-    """Returns how many bytes of memory the process has."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Returns how many bytes of memory the process has; 0 where that cannot be told."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

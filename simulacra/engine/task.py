@@ -29,8 +29,8 @@ class TrainingConfig:
         sources: Sub-columns that each target of a wide table reads directly.
         shared: Width of a wide table's additive state.
         weight_decay: Of AdamW, on all but the biases: what keeps the network from learning rows by heart;
-            four times that on embeddings, up to three times on the weights of targets of many codes, up to
-            twenty times more or less on those that read another sub-column, by how surely it says something.
+            four times that on embeddings, up to three times on the weights of targets of many codes, and a
+            twentieth to five times on those that read another sub-column, by how surely it says something.
         smooth: Learn the weights of codes that have an order as smooth functions of it, besides each on its
             own.
         flexible: Learn any order, so that seeds, imputation and rebalancing work; else the canonical order

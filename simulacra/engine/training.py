@@ -24,6 +24,7 @@ from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsuffi
 
 __all__ = ["train"]
 
+_RECIPE = 2  # raised where the same task comes to train to other weights: checkpoints before it start anew
 _DECAY_FROM = 0.3
 _WARM_UP = 30
 _STAYING = 5000  # rows, of which dropout stays what it is
@@ -372,7 +373,7 @@ def _check(task: TrainingTask) -> None:
 def _fingerprint(task: TrainingTask) -> str:
     """Returns a hash of what decides the weights, so that a checkpoint is resumed by its own task only."""
     digest = hashlib.sha256(np.ascontiguousarray(task.codes, dtype=np.int32).tobytes())
-    digest.update(f"{FORMAT_VERSION} {torch.__version__}".encode())
+    digest.update(f"{FORMAT_VERSION} {_RECIPE} {torch.__version__}".encode())
     if task.subjects is not None:
         digest.update(np.unique(task.subjects, return_inverse=True)[1].astype(np.int64).tobytes())
     decisive = {k: v for k, v in asdict(task.config).items() if k not in ("checkpoint_seconds", "threads")}

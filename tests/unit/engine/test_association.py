@@ -19,7 +19,7 @@ def test_noise_is_small_where_a_dependence_is_sure_and_large_where_there_is_none
     noise = Association.of(_codes(2000), 0).noise
     assert noise[0, 1] < 0.02
     assert noise[0, 1] < noise[0, 2] < 0.5
-    assert noise[0, 3] > 1
+    assert noise[0, 3] > 2
     assert np.isfinite(noise).all()
     assert np.allclose(noise, noise.T)
 
@@ -39,9 +39,9 @@ def test_of_more_rows_than_are_looked_at_all_count() -> None:
 
 def test_few_codes_are_classes_of_their_own() -> None:
     rng = np.random.default_rng(1)
-    rare = (rng.random(5000) < 0.02).astype(np.int64)
+    rare = rng.choice(5, 5000, p=[0.9, 0.025, 0.025, 0.025, 0.025])
     association = Association.of(np.stack([rare, rare, rng.integers(0, 2, 5000)], 1), 0)
-    assert association.information[0, 1] == pytest.approx(0.098, abs=0.02)  # the entropy of one in fifty
+    assert association.information[0, 1] == pytest.approx(0.464, abs=0.02)  # its entropy
     assert association.noise[0, 1] < 0.01
 
 

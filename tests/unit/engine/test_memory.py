@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from simulacra.engine import memory
+
 _USES = """
 import json, resource
 import numpy as np
@@ -39,7 +41,11 @@ def faults() -> dict[str, int | list[int]]:
         pytest.skip(
             "memory is kept on Linux with glibc only, and where the environment says nothing of malloc"
         )
-    done = subprocess.run([sys.executable, "-c", _USES], check=True, capture_output=True, text=True)
+    # Else numpy asks for huge pages, of which each is one fault.
+    small = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", _USES], check=True, capture_output=True, text=True, env=small
+    )
     found: dict[str, int | list[int]] = json.loads(done.stdout)
     return found
 
@@ -59,3 +65,20 @@ def test_what_is_much_is_kept_while_it_is_needed_and_then_given_back(faults: dic
 
 def test_little_is_kept_after_much_was_given_back(faults: dict[str, list[int]]) -> None:
     assert faults["after"][1] < _pages(20) / 4
+
+
+def test_an_error_is_not_hidden_by_files_that_cannot_be_opened() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def fail() -> None:
+        with memory.kept():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            raise ValueError("the real one")
+
+    try:
+        with pytest.raises(ValueError, match="the real one"):
+            fail()
+        assert memory._resident() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

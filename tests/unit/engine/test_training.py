@@ -18,6 +18,7 @@ from simulacra.engine import (
     TrainProgress,
     analyze,
     train,
+    training,
 )
 from simulacra.engine.checkpoint import unpack
 from simulacra.errors import CorruptBundle, InvalidArgument, TrainingDataInsufficient
@@ -125,6 +126,18 @@ def test_a_checkpoint_of_another_task_is_not_resumed(codec: TableCodec, codes: n
     _, expected = run(TrainingTask(codec, codes[:500], CONFIG))
     _, other = run(TrainingTask(codec, codes[:500], CONFIG, checkpoint=Checkpoints(whole.files[-1])))
     assert same_weights(expected, other)
+
+
+def test_a_checkpoint_of_an_older_way_to_train_is_not_resumed(
+    codec: TableCodec, codes: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Checkpoints()
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_RECIPE", -1)
+        run(TrainingTask(codec, codes, CONFIG, checkpoint=older))
+    anew, _ = run(TrainingTask(codec, codes, CONFIG))
+    not_resumed, _ = run(TrainingTask(codec, codes, CONFIG, checkpoint=Checkpoints(older.files[-1])))
+    assert not_resumed[0].step == anew[0].step
 
 
 def test_a_damaged_checkpoint_is_an_error(codec: TableCodec, codes: np.ndarray) -> None:
